@@ -1,0 +1,1 @@
+//! Measures and pictures of a model: reconstructions, proofs of the masking.

@@ -1,0 +1,1 @@
+//! The ConvNeXt block: parameters and names.

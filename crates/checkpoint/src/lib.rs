@@ -1,0 +1,1 @@
+//! Checkpoints without pickle and without libtorch: safetensors in, safetensors out, written atomically.

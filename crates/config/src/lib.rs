@@ -1,0 +1,1 @@
+//! TOML run configuration: extends, overrides, nearest-name errors, origins.

@@ -1,0 +1,1 @@
+//! Images from disk to batches: sources, decoding, augmentation, deterministic order, prefetch.

@@ -1,0 +1,1 @@
+//! The FCMAE decoder: mask token, ConvNeXt blocks, pixel prediction.

@@ -1,0 +1,1 @@
+//! FCMAE: encoder, decoder and loss as one model.

@@ -1,0 +1,1 @@
+//! Counter-based randomness: Philox4x32-10 keyed by seed, epoch, sample and purpose.

@@ -1,0 +1,1 @@
+//! What libtorch can do and tch does not bind.

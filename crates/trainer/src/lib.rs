@@ -1,0 +1,1 @@
+//! The training loop: groups, schedules, precision, metrics, checkpoints, exact resume.
