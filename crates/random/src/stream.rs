@@ -166,15 +166,16 @@ mod tests {
     #[test]
     fn draws_are_pinned() {
         let mut s = Stream::new(0, Purpose::Order, 0, 0);
+        let drawn: Vec<u32> = (0..5).map(|_| s.next_u32()).collect();
         assert_eq!(
+            drawn,
             [
-                s.next_u32(),
-                s.next_u32(),
-                s.next_u32(),
-                s.next_u32(),
-                s.next_u32()
-            ],
-            [0; 5]
+                351_652_067,
+                1_906_269_483,
+                3_602_235_307,
+                2_240_188_715,
+                1_084_134_040
+            ]
         );
         let mut s = Stream::new(42, Purpose::Mask, 7, 123_456_789_012);
         assert_eq!(s.next_u64(), 10_542_799_909_394_497_489);
