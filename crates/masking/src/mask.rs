@@ -100,8 +100,9 @@ impl PatchMask {
 
     /// `hidden`: `[N·L]`, a multiple of the grid's length.
     fn from_flat(grid: PatchGrid, hidden: Vec<bool>) -> Result<PatchMask, MaskError> {
+        let patches = non_empty(grid)?;
         let mut counts = hidden
-            .chunks(grid.patches())
+            .chunks(patches)
             .map(|flags| flags.iter().filter(|h| !**h).count());
         let expected = counts.next().unwrap_or(0);
         if let Some((index, got)) = counts.enumerate().find(|(_, got)| *got != expected) {
