@@ -1,0 +1,64 @@
+//! A flag that asks a running loop to stop at the next safe place.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
+
+/// Asks a run to stop: it writes a checkpoint at its last completed step and returns.
+///
+/// Clones share the flag, so one half can be kept by another thread.
+#[derive(Debug, Clone, Default)]
+pub struct StopFlag(Arc<AtomicBool>);
+
+impl StopFlag {
+    /// A flag that is raised by Ctrl-C (SIGINT) and SIGTERM. A second signal ends the process at once with
+    /// exit code 130, without a checkpoint.
+    ///
+    /// # Errors
+    /// The system refuses the signal handler.
+    pub fn on_signals() -> io::Result<StopFlag> {
+        const KILLED: i32 = 130;
+        let stop = StopFlag::default();
+        for signal in [SIGINT, SIGTERM] {
+            // In this order: the first signal finds the flag still down, the second one finds it raised.
+            flag::register_conditional_shutdown(signal, KILLED, Arc::clone(&stop.0))?;
+            flag::register(signal, Arc::clone(&stop.0))?;
+        }
+        Ok(stop)
+    }
+
+    /// Raises the flag.
+    pub fn raise(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether the flag is raised.
+    #[must_use]
+    pub fn is_raised(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clones_share_the_flag() {
+        let stop = StopFlag::default();
+        let other = stop.clone();
+        assert!(!other.is_raised());
+        stop.raise();
+        assert!(other.is_raised());
+    }
+
+    #[test]
+    fn a_signal_raises_the_flag() {
+        let stop = StopFlag::on_signals().unwrap();
+        signal_hook::low_level::raise(SIGTERM).unwrap();
+        assert!(stop.is_raised());
+    }
+}
