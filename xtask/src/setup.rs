@@ -1,0 +1,414 @@
+//! `setup`: libtorch into the user's cache, linked into the checkout.
+
+use std::cell::Cell;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+
+use crate::libtorch::{self, Found};
+use crate::pins::{CUDA_CUPTI, CUDA_RUNTIME, LIBTORCH_VERSION, TORCH, Wheel};
+use crate::process::{self, BadInput};
+use crate::staging::{Lock, Staging, remove, replace_link};
+use crate::{download, paths};
+
+/// Options of `setup`.
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct Args {
+    /// Take PyTorch with all its CUDA libraries (about 3 GB to download), to use an NVIDIA GPU
+    #[arg(long)]
+    cuda: bool,
+    /// Install from this wheel of torch 2.11.0 instead of downloading it
+    #[arg(long, value_name = "FILE", conflicts_with = "cuda")]
+    wheel: Option<PathBuf>,
+    /// Install again, even if it is there
+    #[arg(long)]
+    force: bool,
+}
+
+/// Free space that the CPU libtorch needs on the way: its wheels and what is unpacked from them.
+const SPACE_CPU: u64 = 2_000_000_000;
+/// The same with CUDA.
+const SPACE_CUDA: u64 = 12_000_000_000;
+
+/// Installs, and says how to go on.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    if let Found::Variable { name, value } = libtorch::find() {
+        eprintln!(
+            "{name}={} is set by you and wins; nothing to install (unset it to use setup's own)",
+            value.display()
+        );
+        return Ok(());
+    }
+    install(args)?;
+    eprintln!("next: `cargo xtask pretrain` trains, `cargo xtask test` tests, plain `cargo build` works too");
+    Ok(())
+}
+
+/// Puts libtorch into the cache unless it is there, and the link into the checkout.
+pub(crate) fn install(args: &Args) -> Result<()> {
+    supported(std::env::consts::OS, std::env::consts::ARCH, glibc().as_deref())?;
+    let home = paths::cache()?.join("libtorch");
+    let _lock = Lock::take(&home)?;
+    let folder = if args.cuda {
+        install_cuda(args, &home)?
+    } else {
+        install_cpu(args, &home)?
+    };
+    let link = paths::link();
+    if fs::read_link(&link).ok().as_deref() != Some(folder.as_path()) {
+        replace_link(&link, &folder)?;
+        eprintln!("linked: {} -> {}", paths::display(&link), folder.display());
+    }
+    Ok(())
+}
+
+fn install_cpu(args: &Args, home: &Path) -> Result<PathBuf> {
+    let target = home.join(format!("{LIBTORCH_VERSION}-cpu"));
+    if let (Ok(version), false) = (libtorch::check(&target), args.force) {
+        eprintln!("libtorch {version} is installed in {}", target.display());
+        return Ok(target);
+    }
+    let start = Instant::now();
+    need_space(home, SPACE_CPU)?;
+    let downloads = paths::cache()?.join("downloads");
+    fs::create_dir_all(&downloads).with_context(|| format!("{}: cannot be created", downloads.display()))?;
+    let torch = match &args.wheel {
+        Some(file) => given(file)?,
+        None => {
+            let (mb, cache) = (paths::human(TORCH.bytes), paths::display(&downloads));
+            eprintln!(
+                "libtorch {LIBTORCH_VERSION} for the CPU: downloading {mb} to {cache}, keeping about half a GB"
+            );
+            download::fetch(&TORCH, &downloads)?
+        }
+    };
+    let stubs = Stubs {
+        beside: args.wheel.as_deref().and_then(Path::parent),
+        downloads: &downloads,
+    };
+    install_wheels(&torch, &|wheel| stubs.get(wheel), &target)?;
+    for wheel in [TORCH, CUDA_RUNTIME, CUDA_CUPTI] {
+        remove(&downloads.join(wheel.file))?;
+    }
+    eprintln!(
+        "libtorch is ready in {} ({:.0} s)",
+        target.display(),
+        start.elapsed().as_secs_f64()
+    );
+    Ok(target)
+}
+
+/// A wheel that the user names: taken if it is the pinned one; another is taken too, if its contents say 2.11.0.
+fn given(file: &Path) -> Result<PathBuf> {
+    if !file.is_file() {
+        return Err(BadInput(format!("--wheel {}: no such file", file.display())).into());
+    }
+    match download::verify(&TORCH, file) {
+        Ok(()) => {}
+        Err(_) => eprintln!(
+            "note: {} is not the pinned wheel; its version is checked instead",
+            file.display()
+        ),
+    }
+    Ok(file.to_path_buf())
+}
+
+/// Where the two CUDA stubs come from: beside the wheel that was given, else by pip.
+struct Stubs<'a> {
+    beside: Option<&'a Path>,
+    downloads: &'a Path,
+}
+
+impl Stubs<'_> {
+    fn get(&self, wheel: &Wheel) -> Result<PathBuf> {
+        if let Some(file) = self
+            .beside
+            .map(|folder| folder.join(wheel.file))
+            .filter(|file| file.is_file())
+        {
+            return download::verify(wheel, &file).map(|()| file);
+        }
+        download::fetch(wheel, self.downloads)
+    }
+}
+
+/// Unpacks what a CPU build needs into a new `target`, which appears only when it is complete.
+fn install_wheels(torch: &Path, stub: &dyn Fn(&Wheel) -> Result<PathBuf>, target: &Path) -> Result<()> {
+    let staging = Staging::begin(target)?;
+    let cuda = Cell::new(false);
+    let version = format!("torch-{LIBTORCH_VERSION}");
+    let places = download::unpack(torch, staging.path(), |name| {
+        cuda.set(cuda.get() || name == "torch/lib/libtorch_cuda.so");
+        let info = name
+            .split_once(".dist-info/")
+            .filter(|(_, file)| *file == "METADATA");
+        if info.is_some_and(|(package, _)| package.split('+').next() == Some(version.as_str())) {
+            return Some("METADATA".into());
+        }
+        pick_torch(name)
+    })?;
+    if !places.contains(&PathBuf::from("METADATA")) {
+        return Err(BadInput(format!(
+            "{}: not a wheel of torch {LIBTORCH_VERSION}",
+            torch.display()
+        ))
+        .into());
+    }
+    remove(&staging.path().join("METADATA"))?;
+    if cuda.get() {
+        for (wheel, library) in [(CUDA_RUNTIME, "libcudart.so.13"), (CUDA_CUPTI, "libcupti.so.13")] {
+            download::unpack(&stub(&wheel)?, staging.path(), |name| {
+                name.ends_with(&format!("/{library}"))
+                    .then(|| Path::new("lib").join(library))
+            })?;
+            if !staging.path().join("lib").join(library).exists() {
+                bail!("{}: no {library} inside", wheel.file);
+            }
+        }
+    }
+    // a linker script: whoever links `torch` gets the CPU library, and `libtorch_cuda.so` is not asked for
+    write(staging.path(), "lib/libtorch.so", "INPUT(-ltorch_cpu)\n")?;
+    write(
+        staging.path(),
+        "build-version",
+        &format!("{LIBTORCH_VERSION}+cpu\n"),
+    )?;
+    if let Err(why) = libtorch::check(staging.path()) {
+        bail!("{}: incomplete wheel: {why}", torch.display());
+    }
+    staging.commit()?;
+    Ok(())
+}
+
+/// The place in our folder of a file of the torch wheel, if a CPU build needs it.
+fn pick_torch(name: &str) -> Option<PathBuf> {
+    let name = name.strip_prefix("torch/")?;
+    let library = ["lib/libtorch_cpu.so", "lib/libc10.so", "lib/libgomp.so.1"].contains(&name);
+    (library || name.starts_with("include/")).then(|| name.into())
+}
+
+fn write(folder: &Path, name: &str, text: &str) -> Result<()> {
+    let path = folder.join(name);
+    fs::write(&path, text).with_context(|| format!("{}: cannot be written", path.display()))
+}
+
+/// The whole of PyTorch by `pip install --target`, its CUDA libraries beside it where its run path finds them.
+fn install_cuda(args: &Args, home: &Path) -> Result<PathBuf> {
+    let target = home.join(format!("{LIBTORCH_VERSION}-cuda"));
+    let folder = target.join("torch");
+    if let (Ok(version), false) = (libtorch::check(&folder), args.force) {
+        eprintln!("libtorch {version} is installed in {}", folder.display());
+        return Ok(folder);
+    }
+    need_space(home, SPACE_CUDA)?;
+    download::pip_version()?;
+    eprintln!(
+        "libtorch {LIBTORCH_VERSION} with CUDA 13: downloading about 3 GB, keeping about 7 GB in {}",
+        home.display()
+    );
+    eprintln!("note: pip checks these files against its index; only versions are pinned here");
+    let staging = Staging::begin(&target)?;
+    let temporary = staging.path().join(".tmp");
+    fs::create_dir_all(&temporary).with_context(|| format!("{}: cannot be created", temporary.display()))?;
+    let mut command = download::pip("install");
+    command
+        .arg("--target")
+        .arg(staging.path())
+        .arg(format!("{}=={}", TORCH.package, TORCH.version));
+    process::run(command.env("TMPDIR", &temporary))?;
+    remove(&temporary)?;
+    write(
+        &staging.path().join("torch"),
+        "build-version",
+        &format!("{LIBTORCH_VERSION}+cu130\n"),
+    )?;
+    if let Err(why) = libtorch::check(&staging.path().join("torch")) {
+        bail!("pip brought an incomplete PyTorch: {why}");
+    }
+    staging.commit()?;
+    Ok(folder)
+}
+
+fn need_space(folder: &Path, bytes: u64) -> Result<()> {
+    match paths::free_bytes(folder) {
+        Some(free) if free < bytes => bail!(
+            "{}: {} free, setup needs {}; make room, or set FCMAE_CACHE to a folder on another disk",
+            folder.display(),
+            paths::human(free),
+            paths::human(bytes)
+        ),
+        _ => Ok(()),
+    }
+}
+
+/// Version of the C library as `getconf` tells it, e.g. `2.36`; none on musl and on other systems.
+pub(crate) fn glibc() -> Option<String> {
+    let text = process::capture(Command::new("getconf").arg("GNU_LIBC_VERSION")).ok()?;
+    Some(text.trim().strip_prefix("glibc ")?.to_owned())
+}
+
+/// Fails with what to do where the pinned libtorch does not run.
+pub(crate) fn supported(os: &str, arch: &str, glibc: Option<&str>) -> Result<()> {
+    const ELSE: &str = "install libtorch 2.11.0 yourself and set LIBTORCH to its folder (not tested there)";
+    if (os, arch) != ("linux", "x86_64") {
+        bail!("setup installs libtorch for linux on x86_64; this is {os} on {arch}: {ELSE}");
+    }
+    let Some(version) = glibc else {
+        bail!("setup's libtorch needs glibc 2.28 or newer; this system has no glibc (musl?): {ELSE}");
+    };
+    let mut numbers = version.split('.').map(|n| n.parse::<u32>().unwrap_or(0));
+    if (numbers.next(), numbers.next()) < (Some(2), Some(28)) {
+        bail!("setup's libtorch needs glibc 2.28 or newer; this system has {version}: {ELSE}");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::download::tests::fake_wheel;
+
+    const TORCH_FILES: [(&str, &str); 7] = [
+        ("torch/lib/libtorch_cpu.so", "cpu"),
+        ("torch/lib/libc10.so", "c10"),
+        ("torch/lib/libgomp.so.1", "gomp"),
+        ("torch/lib/libtorch_cuda.so", "never needed"),
+        ("torch/include/torch/csrc/api/include/torch/torch.h", "// header"),
+        ("torch/nn/modules/linear.py", "never needed"),
+        ("torch-2.11.0.dist-info/METADATA", "Version: 2.11.0"),
+    ];
+
+    struct Fake {
+        home: tempfile::TempDir,
+    }
+
+    impl Fake {
+        fn new(files: &[(&str, &str)]) -> Fake {
+            let home = tempfile::tempdir().unwrap();
+            fake_wheel(&home.path().join("torch.whl"), files);
+            fake_wheel(
+                &home.path().join(CUDA_RUNTIME.file),
+                &[("nvidia/cu13/lib/libcudart.so.13", "rt")],
+            );
+            fake_wheel(
+                &home.path().join(CUDA_CUPTI.file),
+                &[("nvidia/cu13/lib/libcupti.so.13", "cupti")],
+            );
+            Fake { home }
+        }
+
+        fn target(&self) -> PathBuf {
+            self.home.path().join("cache/2.11.0-cpu")
+        }
+
+        fn install(&self) -> Result<()> {
+            let stub = |wheel: &Wheel| Ok(self.home.path().join(wheel.file));
+            install_wheels(&self.home.path().join("torch.whl"), &stub, &self.target())
+        }
+
+        fn left_in_cache(&self) -> Vec<String> {
+            let entries = fs::read_dir(self.home.path().join("cache")).unwrap();
+            entries
+                .map(|e| e.unwrap().file_name().into_string().unwrap())
+                .collect()
+        }
+    }
+
+    #[test]
+    fn a_wheel_becomes_a_cpu_libtorch() {
+        let fake = Fake::new(&TORCH_FILES);
+        fake.install().unwrap();
+        let target = fake.target();
+        assert_eq!(libtorch::check(&target).unwrap(), "2.11.0+cpu");
+        let mut libraries: Vec<_> = fs::read_dir(target.join("lib"))
+            .unwrap()
+            .map(|e| e.unwrap().file_name().into_string().unwrap())
+            .collect();
+        libraries.sort();
+        let expected = [
+            "libc10.so",
+            "libcudart.so.13",
+            "libcupti.so.13",
+            "libgomp.so.1",
+            "libtorch.so",
+            "libtorch_cpu.so",
+        ];
+        assert_eq!(libraries, expected);
+        assert_eq!(
+            fs::read_to_string(target.join("lib/libtorch.so")).unwrap(),
+            "INPUT(-ltorch_cpu)\n"
+        );
+        assert!(
+            target
+                .join("include/torch/csrc/api/include/torch/torch.h")
+                .is_file()
+        );
+        assert!(!target.join("nn").exists() && !target.join("METADATA").exists());
+        assert_eq!(fake.left_in_cache(), ["2.11.0-cpu"]);
+        fake.install().unwrap(); // again, over the first
+        assert_eq!(fake.left_in_cache(), ["2.11.0-cpu"]);
+    }
+
+    #[test]
+    fn a_wheel_made_for_the_cpu_needs_no_stubs() {
+        let files: Vec<_> = TORCH_FILES
+            .iter()
+            .filter(|(name, _)| !name.contains("cuda"))
+            .map(|(name, text)| (name.replace("2.11.0.dist", "2.11.0+cpu.dist"), *text))
+            .collect();
+        let files: Vec<_> = files.iter().map(|(name, text)| (name.as_str(), *text)).collect();
+        let fake = Fake::new(&files);
+        let never = |_: &Wheel| bail!("no stub is needed");
+        install_wheels(&fake.home.path().join("torch.whl"), &never, &fake.target()).unwrap();
+        assert!(!fake.target().join("lib/libcudart.so.13").exists());
+    }
+
+    #[test]
+    fn wrong_and_incomplete_wheels_install_nothing() {
+        let check = |files: &[(&str, &str)], expected: &str| {
+            let fake = Fake::new(files);
+            let text = format!("{:#}", fake.install().unwrap_err());
+            assert!(text.contains(expected), "{text}");
+            assert_eq!(fake.left_in_cache(), [""; 0]);
+        };
+        check(&TORCH_FILES[..6], "not a wheel of torch 2.11.0");
+        check(
+            &[("torch-2.10.0.dist-info/METADATA", "")],
+            "not a wheel of torch 2.11.0",
+        );
+        check(&TORCH_FILES[1..], "has no lib/libtorch_cpu.so");
+    }
+
+    #[test]
+    fn a_run_killed_while_unpacking_is_taken_up_by_the_next() {
+        let fake = Fake::new(&TORCH_FILES);
+        let killed = Staging::begin(&fake.target()).unwrap();
+        write(killed.path(), "half", "…").unwrap();
+        std::mem::forget(killed);
+        assert!(
+            libtorch::check(&fake.target()).is_err(),
+            "what is half made must not look installed"
+        );
+        fake.install().unwrap();
+        assert_eq!(fake.left_in_cache(), ["2.11.0-cpu"]);
+        assert!(!fake.target().join("half").exists());
+    }
+
+    #[test]
+    fn other_systems_are_told_what_to_do() {
+        let check = |os, arch, glibc, expected: &str| {
+            let text = format!("{:#}", supported(os, arch, glibc).unwrap_err());
+            assert!(text.contains(expected) && text.contains("set LIBTORCH"), "{text}");
+        };
+        check("macos", "aarch64", None, "this is macos on aarch64");
+        check("linux", "aarch64", Some("2.36"), "this is linux on aarch64");
+        check("linux", "x86_64", None, "musl");
+        check("linux", "x86_64", Some("2.17"), "this system has 2.17");
+        supported("linux", "x86_64", Some("2.28")).unwrap();
+        supported("linux", "x86_64", Some("2.36")).unwrap();
+        supported("linux", "x86_64", Some("3.0")).unwrap();
+    }
+}
