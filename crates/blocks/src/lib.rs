@@ -1,1 +1,38 @@
-//! The ConvNeXt block: parameters and names.
+//! The ConvNeXt block, V1 and V2: parameters, their names, and how they start.
+//!
+//! [`Block`] owns the parameters of one block in a [`VarStore`](tch::nn::VarStore), under the names of the
+//! reference (`dwconv.weight`, `grn.gamma`, …), and computes it with [`fcmae_kernels::block`]. [`LayerNorm`],
+//! [`Grn`] and [`LayerScale`] are its parts; [`DropPath`] with [`DropPathDraws`] is stochastic depth from a
+//! keyed generator, so that a step is repeatable. [`initialise`] draws every weight of a store.
+//!
+//! | symbol | meaning |
+//! |---|---|
+//! | `V`, `p` | packed rows, side of a tile (see `fcmae-kernels`) |
+//! | `C` | width of the block; the hidden layer has `4·C` channels |
+//!
+//! This crate never sees a mask: it hands the layout on and does not open it.
+//!
+//! ```
+//! use fcmae_blocks::{Block, BlockConfig, initialise};
+//! use fcmae_masking::{PatchGrid, VisibleLayout};
+//! use tch::{Device, Kind, Tensor, nn};
+//!
+//! let vs = nn::VarStore::new(Device::Cpu);
+//! let block = Block::new(&vs.root(), 8, &BlockConfig::default());
+//! initialise(&vs, 0);
+//! let layout = VisibleLayout::full(1, PatchGrid { rows: 2, cols: 2 });
+//! let x = Tensor::ones([4, 2, 2, 8], (Kind::Float, Device::Cpu)); // four tiles of 2 × 2 positions
+//! assert_eq!(block.forward(&x, &layout, None).size(), [4, 2, 2, 8]);
+//! let parameters: usize = vs.variables().values().map(|t| t.numel()).sum();
+//! assert_eq!(parameters, 8 * 8 * 8 + 65 * 8); // 8·C² + 65·C
+//! ```
+
+mod block;
+mod drop_path;
+mod init;
+mod norm;
+
+pub use block::{Block, BlockConfig, BlockKind};
+pub use drop_path::{DropPath, DropPathDraws};
+pub use init::{Distribution, initialise, redraw};
+pub use norm::{Grn, LayerNorm, LayerScale};

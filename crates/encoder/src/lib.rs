@@ -1,1 +1,40 @@
-//! The sparse ConvNeXt V2 encoder, its masked-dense twin, and the classifier.
+//! The ConvNeXt V2 encoder on visible patches only, its masked-dense twin, and the dense classifier.
+//!
+//! [`SparseEncoder`] takes images and a [`VisibleLayout`](fcmae_masking::VisibleLayout) and computes the four
+//! stages on the visible patches alone (paper §3). With every patch visible it is the ordinary dense network,
+//! with the same weights under the same names: nothing is converted after pre-training. [`Classifier`] adds
+//! pooling, norm and head. [`masked_dense`] computes the same function as every dense port should, with masks on
+//! whole maps; it exists to prove the encoder right, and costs what hidden pixels cost.
+//!
+//! | stage | packed features of a 224 px image, 32 px patches, ratio 0.6 |
+//! |---|---|
+//! | images | `[N, C, H, W]` = `[N, 3, 224, 224]`, L = 49, K = 19 |
+//! | 0 … 3 | `[V, p, p, dims[s]]` with V = 19·N and p = 8, 4, 2, 1 |
+//!
+//! Sizes are data: [`EncoderConfig`] holds depths, widths, channels and the stem's stride; the side of a patch is
+//! the total stride. There is no decoder and no loss here.
+//!
+//! ```
+//! use fcmae_encoder::{EncoderConfig, SparseEncoder};
+//! use fcmae_masking::{PatchGrid, PatchMask, VisibleLayout};
+//! use tch::{Device, Kind, Tensor, nn};
+//!
+//! let vs = nn::VarStore::new(Device::Cpu);
+//! let config = EncoderConfig { depths: vec![1, 1, 1, 1], dims: vec![4, 8, 8, 16], ..EncoderConfig::default() };
+//! let encoder = SparseEncoder::new(&vs.root(), &config)?;
+//! let grid = PatchGrid::for_image(64, 96, config.total_stride())?; // 2 × 3 patches of 32 px
+//! let layout = VisibleLayout::from(&PatchMask::from_hidden_indices(grid, &[vec![0, 2, 3, 5]])?);
+//! let images = Tensor::zeros([1, 3, 64, 96], (Kind::Float, Device::Cpu));
+//! assert_eq!(encoder.forward(&images, &layout, None).size(), [2, 1, 1, 16]); // two visible patches
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod classifier;
+mod config;
+mod encoder;
+mod masked_dense;
+
+pub use classifier::Classifier;
+pub use config::{EncoderConfig, EncoderError};
+pub use encoder::SparseEncoder;
+pub use masked_dense::masked_dense;
