@@ -1,1 +1,51 @@
 //! Images from disk to batches: sources, decoding, augmentation, deterministic order, prefetch.
+//!
+//! A [`Dataset`] lists the images of a folder, a manifest or a named data set and decodes them to 8-bit
+//! grey or RGB by declared rules ([`decode`]); a [`Transform`] brings each to the size the network sees, to
+//! the byte as Pillow and torchvision do; a [`Loader`] makes normalised [`Batch`]es of them on threads of
+//! its own. What a batch holds depends on the data, the options and its [`Position`] only.
+//!
+//! | symbol | meaning |
+//! |---|---|
+//! | N, C, H, W | images of a batch, channels (1 or 3), rows, columns |
+//! | `image_size` | `[H, W]`: height first, everywhere |
+//! | id | position in the source's list: the key of all randomness |
+//!
+//! The crate knows neither tensors nor masks nor models, and reads files only: nothing is fetched.
+//!
+//! ```
+//! use fcmae_data::{AugmentConfig, Image, Transform, Normalize};
+//! use fcmae_random::{Purpose, Stream};
+//!
+//! let image = Image::new(60, 40, 1, vec![51; 60 * 40]);
+//! let transform = Transform::train(&AugmentConfig::default(), [32, 32]);
+//! let crop = transform.apply(&image, &mut Stream::new(7, Purpose::Augment, 0, 0));
+//! let mut numbers = vec![0.0; 32 * 32];
+//! Normalize::new(&[0.1], &[0.5]).write(&crop, &mut numbers);
+//! assert!(numbers.iter().all(|x| (x - 0.2).abs() < 1e-6)); // (51 / 255 - 0.1) / 0.5
+//! ```
+
+mod augment;
+mod cache;
+mod config;
+mod dataset;
+mod decode;
+mod error;
+mod image;
+mod loader;
+mod resize;
+mod source;
+mod stats;
+mod transform;
+
+pub use augment::AugmentConfig;
+pub use config::{Cache, DataConfig, OnError};
+pub use dataset::{Dataset, Sample};
+pub use decode::{DecodeOptions, decode, decode_with, read_image};
+pub use error::DataError;
+pub use image::{Color, Image, Rect};
+pub use loader::{Batch, Loader, LoaderOptions, Position, Report};
+pub use resize::resize_bicubic;
+pub use source::{IMAGE_EXTENSIONS, data_home};
+pub use stats::channel_stats;
+pub use transform::{Normalize, Transform};

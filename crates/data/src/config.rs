@@ -1,0 +1,292 @@
+//! The `[data]` section of a run's config.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Deserializer, Serialize, de};
+
+use crate::decode::DecodeOptions;
+use crate::error::DataError;
+use crate::image::Color;
+
+/// Where images come from and how they become numbers (`[data]`).
+///
+/// One of `dataset` and `path` is needed. Where both are set, `path` wins, so that a config which extends
+/// one with a named data set can point somewhere else.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DataConfig {
+    /// A named data set, fetched by `cargo xtask data fetch <name>` into the data home
+    /// ([`data_home`](crate::data_home)).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dataset: Option<String>,
+    /// An image folder, or a manifest `.csv` with a column `path` and perhaps `label`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathBuf>,
+    /// Which part of the data set: the sub-folder of an image folder (where it has one of that name) or
+    /// the manifest of a named data set.
+    pub split: String,
+    /// Height and width of what the network sees, in pixels. A single number means a square.
+    #[serde(deserialize_with = "side_or_sides")]
+    pub image_size: [usize; 2],
+    /// Channels of what the network sees: `rgb` or `grey`.
+    pub color: Color,
+    /// Mean of each channel, with pixels in `[0, 1]`. Default: ImageNet's.
+    pub mean: Vec<f64>,
+    /// Standard deviation of each channel, with pixels in `[0, 1]`. Default: ImageNet's.
+    pub std: Vec<f64>,
+    /// Share of the samples held out for validation, in `[0, 1)`; 0 holds none out.
+    pub val_fraction: f64,
+    /// What a corrupt or unreadable image does.
+    pub on_error: OnError,
+    /// Threads that decode and augment; 0 means one per core. Never changes a result.
+    pub workers: usize,
+    /// Finished batches kept ready, at least 1. Never changes a result.
+    pub prefetch: usize,
+    /// Images with more pixels are refused before they are decoded. Default: Pillow's limit, 178,956,970.
+    pub max_pixels: u64,
+    /// Whether decoded images are kept for the next epoch. Never changes a result.
+    pub cache: Cache,
+    /// Most memory the cache may take, in MiB; images beyond it are decoded anew.
+    pub cache_mib: usize,
+}
+
+/// What a corrupt or unreadable image does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnError {
+    /// It ends the run with an error that names the file.
+    #[default]
+    Error,
+    /// The next good image in the epoch's order takes its place; it is counted and reported once.
+    Skip,
+}
+
+/// Whether decoded images are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Cache {
+    /// Every use decodes the file anew.
+    #[default]
+    None,
+    /// Decoded images stay in memory until `cache_mib` are full.
+    Memory,
+}
+
+impl Default for DataConfig {
+    fn default() -> DataConfig {
+        DataConfig {
+            dataset: None,
+            path: None,
+            split: "train".to_owned(),
+            image_size: [224, 224],
+            color: Color::Rgb,
+            mean: vec![0.485, 0.456, 0.406],
+            std: vec![0.229, 0.224, 0.225],
+            val_fraction: 0.0,
+            on_error: OnError::Error,
+            workers: 0,
+            prefetch: 2,
+            max_pixels: DecodeOptions::DEFAULT_MAX_PIXELS,
+            cache: Cache::None,
+            cache_mib: 1024,
+        }
+    }
+}
+
+impl DataConfig {
+    /// Checks ranges and how fields fit each other; the error names the key.
+    ///
+    /// # Errors
+    /// [`DataError::InvalidValue`] or [`DataError::NoSource`].
+    pub fn validate(&self) -> Result<(), DataError> {
+        if self.path.is_none() && self.dataset.is_none() {
+            return Err(DataError::NoSource);
+        }
+        let [height, width] = self.image_size;
+        ensure(
+            height > 0 && width > 0,
+            "data.image_size",
+            format!("[{height}, {width}]"),
+            || "sides must be at least 1 pixel".to_owned(),
+        )?;
+        self.check_channels("data.mean", &self.mean)?;
+        self.check_channels("data.std", &self.std)?;
+        ensure(
+            self.std.iter().all(|&s| s > 0.0),
+            "data.std",
+            format!("{:?}", self.std),
+            || "every value must be above 0".to_owned(),
+        )?;
+        ensure(
+            (0.0..1.0).contains(&self.val_fraction),
+            "data.val_fraction",
+            self.val_fraction.to_string(),
+            || "must be at least 0 and below 1".to_owned(),
+        )?;
+        ensure(
+            (1..=4096).contains(&self.prefetch),
+            "data.prefetch",
+            self.prefetch.to_string(),
+            || "must be from 1 to 4096 batches".to_owned(),
+        )?;
+        ensure(
+            self.workers <= 4096,
+            "data.workers",
+            self.workers.to_string(),
+            || "must be at most 4096 threads".to_owned(),
+        )?;
+        ensure(
+            self.max_pixels > 0,
+            "data.max_pixels",
+            self.max_pixels.to_string(),
+            || "must be at least 1".to_owned(),
+        )
+    }
+
+    /// What decoding needs to know.
+    #[must_use]
+    pub fn decode_options(&self) -> DecodeOptions {
+        DecodeOptions {
+            color: self.color,
+            max_pixels: self.max_pixels,
+        }
+    }
+
+    fn check_channels(&self, key: &'static str, values: &[f64]) -> Result<(), DataError> {
+        let channels = self.color.channels();
+        let fits = values.len() == channels && values.iter().all(|v| v.is_finite());
+        ensure(fits, key, format!("{values:?}"), || {
+            format!(
+                "`data.color` = \"{}\" needs {channels} finite number(s)",
+                self.color.name()
+            )
+        })
+    }
+}
+
+/// An [`DataError::InvalidValue`] unless `ok`.
+pub(crate) fn ensure(
+    ok: bool,
+    key: &'static str,
+    got: String,
+    expected: impl FnOnce() -> String,
+) -> Result<(), DataError> {
+    if ok {
+        Ok(())
+    } else {
+        Err(DataError::InvalidValue {
+            key,
+            got,
+            expected: expected(),
+        })
+    }
+}
+
+/// Reads `128` as `[128, 128]` and `[96, 128]` as it stands.
+fn side_or_sides<'de, D: Deserializer<'de>>(from: D) -> Result<[usize; 2], D::Error> {
+    struct Sides;
+
+    impl<'de> de::Visitor<'de> for Sides {
+        type Value = [usize; 2];
+
+        fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+            f.write_str("a side in pixels, or [height, width]")
+        }
+
+        fn visit_i64<E: de::Error>(self, side: i64) -> Result<[usize; 2], E> {
+            let side =
+                usize::try_from(side).map_err(|_| E::invalid_value(de::Unexpected::Signed(side), &self))?;
+            Ok([side; 2])
+        }
+
+        fn visit_u64<E: de::Error>(self, side: u64) -> Result<[usize; 2], E> {
+            let side =
+                usize::try_from(side).map_err(|_| E::invalid_value(de::Unexpected::Unsigned(side), &self))?;
+            Ok([side; 2])
+        }
+
+        fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<[usize; 2], A::Error> {
+            let mut side = |at: usize| {
+                seq.next_element()?
+                    .ok_or_else(|| de::Error::invalid_length(at, &Sides))
+            };
+            let sides = [side(0)?, side(1)?];
+            match seq.next_element::<de::IgnoredAny>()? {
+                None => Ok(sides),
+                Some(_) => Err(de::Error::invalid_length(3, &Sides)),
+            }
+        }
+    }
+
+    from.deserialize_any(Sides)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<DataConfig, toml::de::Error> {
+        toml::from_str(text)
+    }
+
+    #[test]
+    fn image_size_is_a_side_or_two() {
+        assert_eq!(parse("image_size = 128").unwrap().image_size, [128, 128]);
+        assert_eq!(parse("image_size = [96, 128]").unwrap().image_size, [96, 128]);
+        for bad in [
+            "image_size = -1",
+            "image_size = [1]",
+            "image_size = [1, 2, 3]",
+            "image_size = \"x\"",
+        ] {
+            let message = parse(bad).unwrap_err().to_string();
+            assert!(
+                message.contains("a side in pixels, or [height, width]"),
+                "{bad}: {message}"
+            );
+        }
+        let message = parse("image_size = [1, -2]").unwrap_err().to_string();
+        assert!(message.contains("-2"), "{message}");
+    }
+
+    #[test]
+    fn resolving_a_resolved_config_changes_nothing() {
+        let config =
+            parse("dataset = \"elpv\"\nimage_size = 128\ncolor = \"grey\"\nmean = [0.57]\nstd = [0.1]")
+                .unwrap();
+        let text = toml::to_string(&config).unwrap();
+        assert!(text.contains("mean = [0.57]"), "{text}");
+        assert_eq!(parse(&text).unwrap(), config);
+        assert_eq!(toml::to_string(&parse(&text).unwrap()).unwrap(), text);
+    }
+
+    #[test]
+    fn every_bad_value_is_named() {
+        let cases = [
+            ("", "data.path"),
+            ("path = 'x'\nimage_size = 0", "data.image_size"),
+            ("path = 'x'\ncolor = 'grey'", "data.mean"),
+            ("path = 'x'\nmean = [0.1, 0.1, nan]", "data.mean"),
+            ("path = 'x'\nstd = [0.1, 0.1, 0.0]", "data.std"),
+            ("path = 'x'\nval_fraction = 1.0", "data.val_fraction"),
+            ("path = 'x'\nprefetch = 0", "data.prefetch"),
+            ("path = 'x'\nworkers = 100000", "data.workers"),
+            ("path = 'x'\nmax_pixels = 0", "data.max_pixels"),
+        ];
+        for (text, key) in cases {
+            let message = parse(text).unwrap().validate().unwrap_err().to_string();
+            assert!(message.contains(key), "{text}: {message}");
+        }
+        parse("path = 'x'").unwrap().validate().unwrap();
+    }
+
+    #[test]
+    fn unknown_keys_are_refused() {
+        assert!(
+            parse("imagesize = 3")
+                .unwrap_err()
+                .to_string()
+                .contains("image_size")
+        );
+    }
+}

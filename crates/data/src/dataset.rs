@@ -1,0 +1,307 @@
+//! A list of images that can be loaded: what a source yields, plus how to decode it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use fcmae_random::{Purpose, Stream, hash64};
+
+use crate::cache::ImageCache;
+use crate::config::{Cache, DataConfig, ensure};
+use crate::decode::{DecodeOptions, read_image};
+use crate::error::DataError;
+use crate::image::{Color, Image};
+use crate::source::{self, Listing};
+
+/// One image of a [`Dataset`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sample {
+    /// The file.
+    pub path: PathBuf,
+    /// Path relative to the source, with `/`: the same on every machine.
+    pub name: String,
+    /// Index into [`Dataset::class_names`], where the source knows it.
+    pub label: Option<u32>,
+    /// Position in the source's sorted list. A part of a data set keeps the ids of the whole, and all
+    /// randomness is keyed by them.
+    pub id: u64,
+}
+
+/// A list of images in a fixed order, and how to decode them.
+///
+/// Image folders are sorted by path; manifests keep the order of their rows. Cheap to share behind an
+/// [`Arc`]; parts made by [`split_validation`](Dataset::split_validation) share one cache of decoded images.
+#[derive(Debug, Clone)]
+pub struct Dataset {
+    origin: PathBuf,
+    samples: Vec<Sample>,
+    class_names: Vec<String>,
+    decode: DecodeOptions,
+    cache: Option<Arc<ImageCache>>,
+}
+
+impl Dataset {
+    /// Lists the source that `config` names; nothing is decoded yet.
+    ///
+    /// # Errors
+    /// A value out of range, a missing, empty or unreadable source: each names the key or file.
+    pub fn open(config: &DataConfig) -> Result<Dataset, DataError> {
+        config.validate()?;
+        match (&config.path, &config.dataset) {
+            (Some(path), _) => Dataset::from_listing(path, source::open_path(path, &config.split)?, config),
+            (None, Some(name)) => {
+                let home = source::data_home()?;
+                let listing = source::open_named(&home, name, &config.split)?;
+                Dataset::from_listing(&home.join(name), listing, config)
+            }
+            (None, None) => Err(DataError::NoSource),
+        }
+    }
+
+    fn from_listing(origin: &Path, listing: Listing, config: &DataConfig) -> Result<Dataset, DataError> {
+        let most = u32::MAX as usize; // the order of an epoch is a list of u32
+        if listing.entries.len() > most {
+            let problem = format!("{}: more than {most} images", origin.display());
+            return Err(DataError::BadPath {
+                path: origin.to_owned(),
+                problem,
+            });
+        }
+        let samples: Vec<Sample> = listing
+            .entries
+            .into_iter()
+            .enumerate()
+            .map(|(id, e)| Sample {
+                path: e.path,
+                name: e.name,
+                label: e.label,
+                id: id as u64,
+            })
+            .collect();
+        let cache = (config.cache == Cache::Memory).then(|| {
+            Arc::new(ImageCache::new(
+                samples.len(),
+                config.cache_mib.saturating_mul(1 << 20),
+            ))
+        });
+        Ok(Dataset {
+            origin: origin.to_owned(),
+            samples,
+            class_names: listing.class_names,
+            decode: config.decode_options(),
+            cache,
+        })
+    }
+
+    /// The folder or manifest the samples come from.
+    #[must_use]
+    pub fn origin(&self) -> &Path {
+        &self.origin
+    }
+
+    /// Number of samples.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.samples.len()
+    }
+
+    /// Whether there are no samples (the held-out part of a split by fraction 0).
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.samples.is_empty()
+    }
+
+    /// The samples in order.
+    #[must_use]
+    pub fn samples(&self) -> &[Sample] {
+        &self.samples
+    }
+
+    /// Names of the classes; empty when nothing is labelled. A part keeps the classes of the whole.
+    #[must_use]
+    pub fn class_names(&self) -> &[String] {
+        &self.class_names
+    }
+
+    /// What every image is brought to.
+    #[must_use]
+    pub fn color(&self) -> Color {
+        self.decode.color
+    }
+
+    /// Reads and decodes the sample at `index`, or takes it from the cache.
+    ///
+    /// # Errors
+    /// As for [`read_image`](crate::read_image); the error names the file.
+    ///
+    /// # Panics
+    /// When `index` is not below [`len`](Dataset::len).
+    pub fn load(&self, index: usize) -> Result<Arc<Image>, DataError> {
+        let sample = &self.samples[index];
+        if let Some(image) = self.cache.as_ref().and_then(|cache| cache.get(sample.id)) {
+            return Ok(image);
+        }
+        let image = Arc::new(read_image(&sample.path, &self.decode)?);
+        if let Some(cache) = &self.cache {
+            cache.offer(sample.id, &image);
+        }
+        Ok(image)
+    }
+
+    /// Splits into a training and a validation part.
+    ///
+    /// Within each class (and among the unlabelled) the `fraction` of samples whose names have the smallest
+    /// keyed hash are held out; classes are rounded so that the total is right to one sample. The split
+    /// depends on `seed`, the names and the labels alone, and few samples move when images are added.
+    ///
+    /// # Errors
+    /// [`DataError::InvalidValue`] when `fraction` is not in `[0, 1)`; [`DataError::TooFewSamples`] when it
+    /// would hold out nothing or leave nothing.
+    pub fn split_validation(&self, fraction: f64, seed: u64) -> Result<(Dataset, Dataset), DataError> {
+        ensure(
+            (0.0..1.0).contains(&fraction),
+            "data.val_fraction",
+            fraction.to_string(),
+            || "must be at least 0 and below 1".to_owned(),
+        )?;
+        let held_out = self.choose(fraction, seed);
+        let count = held_out.iter().filter(|&&held| held).count();
+        if fraction > 0.0 && (count == 0 || count == self.len()) {
+            return Err(DataError::TooFewSamples {
+                problem: format!(
+                    "`data.val_fraction` = {fraction} of the {} images at {} holds out {count} and leaves {}: \
+                     both parts need at least one",
+                    self.len(),
+                    self.origin.display(),
+                    self.len() - count
+                ),
+            });
+        }
+        let part = |held: bool| {
+            let kept = self.samples.iter().zip(&held_out).filter(|&(_, &h)| h == held);
+            Dataset {
+                samples: kept.map(|(sample, _)| sample.clone()).collect(),
+                ..self.clone()
+            }
+        };
+        Ok((part(false), part(true)))
+    }
+
+    /// For each sample, whether it is held out.
+    fn choose(&self, fraction: f64, seed: u64) -> Vec<bool> {
+        let mut classes: BTreeMap<Option<u32>, Vec<(u64, usize)>> = BTreeMap::new();
+        for (index, sample) in self.samples.iter().enumerate() {
+            let key = Stream::new(seed, Purpose::Split, 0, hash64(sample.name.as_bytes())).next_u64();
+            classes.entry(sample.label).or_default().push((key, index));
+        }
+        let mut held_out = vec![false; self.len()];
+        let (mut seen, mut taken) = (0, 0);
+        for members in classes.values_mut() {
+            members.sort_unstable();
+            seen += members.len();
+            let target = (seen as f64 * fraction).round() as usize;
+            for &(_, index) in &members[..target - taken] {
+                held_out[index] = true;
+            }
+            taken = target;
+        }
+        held_out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::HashSet;
+
+    /// A data set that is only a list: `count` samples per label.
+    fn listed(counts: &[(Option<u32>, usize)]) -> Dataset {
+        let labels = counts
+            .iter()
+            .flat_map(|&(label, n)| (0..n).map(move |i| (label, i)));
+        let samples: Vec<Sample> = labels
+            .enumerate()
+            .map(|(id, (label, i))| Sample {
+                path: PathBuf::new(),
+                name: format!("{label:?}/{i:04}.png"),
+                label,
+                id: id as u64,
+            })
+            .collect();
+        Dataset {
+            origin: PathBuf::from("listed"),
+            samples,
+            class_names: Vec::new(),
+            decode: DecodeOptions::default(),
+            cache: None,
+        }
+    }
+
+    fn ids(dataset: &Dataset) -> Vec<u64> {
+        dataset.samples.iter().map(|s| s.id).collect()
+    }
+
+    #[test]
+    fn splits_are_stratified_and_deterministic() {
+        let dataset = listed(&[(None, 40), (Some(0), 100), (Some(1), 7)]);
+        let (train, val) = dataset.split_validation(0.25, 3).unwrap();
+        let count = |part: &Dataset, label| part.samples.iter().filter(|s| s.label == label).count();
+        assert_eq!(count(&val, None), 10);
+        assert_eq!(count(&val, Some(0)), 25);
+        assert_eq!(count(&val, Some(1)), 2);
+        assert_eq!(train.len() + val.len(), 147);
+        let again = dataset.split_validation(0.25, 3).unwrap();
+        assert_eq!(ids(&again.1), ids(&val));
+        assert_ne!(ids(&dataset.split_validation(0.25, 4).unwrap().1), ids(&val));
+    }
+
+    #[test]
+    fn the_order_of_the_list_does_not_matter() {
+        let dataset = listed(&[(Some(0), 50), (Some(1), 50)]);
+        let mut turned = dataset.clone();
+        turned.samples.reverse();
+        let names = |d: &Dataset| -> HashSet<String> {
+            d.split_validation(0.2, 1)
+                .unwrap()
+                .1
+                .samples
+                .iter()
+                .map(|s| s.name.clone())
+                .collect()
+        };
+        assert_eq!(names(&dataset), names(&turned));
+    }
+
+    #[test]
+    fn impossible_fractions_are_refused() {
+        let dataset = listed(&[(None, 3)]);
+        for fraction in [-0.1, 1.0, f64::NAN] {
+            let message = dataset.split_validation(fraction, 0).unwrap_err().to_string();
+            assert!(message.contains("data.val_fraction"), "{message}");
+        }
+        let message = dataset.split_validation(0.1, 0).unwrap_err().to_string();
+        assert!(message.contains("holds out 0 and leaves 3"), "{message}");
+        let message = dataset.split_validation(0.9, 0).unwrap_err().to_string();
+        assert!(message.contains("holds out 3 and leaves 0"), "{message}");
+        assert!(dataset.split_validation(0.0, 0).unwrap().1.is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn parts_are_disjoint_ordered_and_complete(
+            a in 0usize..40, b in 0usize..40, c in 1usize..40, fraction in 0.0f64..1.0, seed in any::<u64>(),
+        ) {
+            let dataset = listed(&[(None, a), (Some(0), b), (Some(5), c)]);
+            let held_out = dataset.choose(fraction, seed);
+            let total = held_out.iter().filter(|&&h| h).count();
+            prop_assert_eq!(total, ((a + b + c) as f64 * fraction).round() as usize);
+            if let Ok((train, val)) = dataset.split_validation(fraction, seed) {
+                let mut all = [ids(&train), ids(&val)].concat();
+                prop_assert!(ids(&train).is_sorted() && ids(&val).is_sorted());
+                all.sort_unstable();
+                prop_assert_eq!(all, ids(&dataset));
+            }
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Every format but JPEG, by the `image` crate.
+
+use std::io::Cursor;
+
+use image::metadata::Orientation;
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
+
+use super::{DecodeOptions, check_size, corrupt};
+use crate::error::DataError;
+use crate::image::Image;
+
+/// Decodes to grey where the file is grey, else to RGB; the orientation is only reported.
+pub(super) fn decode(
+    bytes: &[u8],
+    name: &str,
+    format: ImageFormat,
+    options: &DecodeOptions,
+) -> Result<(Image, Orientation), DataError> {
+    let failed = |error: image::ImageError| failure(name, format, &error);
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    reader.limits(limits(options));
+    let mut decoder = reader.into_decoder().map_err(failed)?;
+    let (width, height) = decoder.dimensions();
+    check_size(name, u64::from(width), u64::from(height), options)?;
+    // Broken EXIF data do not spoil the pixels.
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let decoded = DynamicImage::from_decoder(decoder).map_err(failed)?;
+    Ok((to_8_bits(decoded), orientation))
+}
+
+/// Four floats per pixel, and as much again for the decoder's own needs.
+fn limits(options: &DecodeOptions) -> Limits {
+    let mut limits = Limits::default();
+    limits.max_alloc = Some(options.max_pixels.saturating_mul(32).max(1 << 26));
+    limits
+}
+
+fn failure(name: &str, format: ImageFormat, error: &image::ImageError) -> DataError {
+    match error {
+        image::ImageError::Unsupported(_) if !format.reading_enabled() => DataError::UnknownFormat {
+            file: name.to_owned(),
+            problem: format!("{format:?} is not supported"),
+        },
+        other => corrupt(name, other.to_string()),
+    }
+}
+
+/// Drops alpha and brings every depth to 8 bits.
+fn to_8_bits(decoded: DynamicImage) -> Image {
+    use DynamicImage as D;
+    let (width, height) = (decoded.width() as usize, decoded.height() as usize);
+    let (channels, pixels) = match decoded {
+        D::ImageLuma8(p) => (1, p.into_raw()),
+        D::ImageLumaA8(p) => (1, keep::<_, 2, 1>(p.as_raw(), |v| v)),
+        D::ImageRgb8(p) => (3, p.into_raw()),
+        D::ImageRgba8(p) => (3, keep::<_, 4, 3>(p.as_raw(), |v| v)),
+        D::ImageLuma16(p) => (1, keep::<_, 1, 1>(p.as_raw(), high_byte)),
+        D::ImageLumaA16(p) => (1, keep::<_, 2, 1>(p.as_raw(), high_byte)),
+        D::ImageRgb16(p) => (3, keep::<_, 3, 3>(p.as_raw(), high_byte)),
+        D::ImageRgba16(p) => (3, keep::<_, 4, 3>(p.as_raw(), high_byte)),
+        D::ImageRgb32F(p) => (3, keep::<_, 3, 3>(p.as_raw(), unit_to_byte)),
+        D::ImageRgba32F(p) => (3, keep::<_, 4, 3>(p.as_raw(), unit_to_byte)),
+        // The enum may grow; the crate's own conversion is right for whatever comes.
+        other => (3, other.into_rgb8().into_raw()),
+    };
+    Image::new(width, height, channels, pixels)
+}
+
+/// The first `KEPT` of every `FOUND` samples, each brought to 8 bits.
+fn keep<T: Copy, const FOUND: usize, const KEPT: usize>(samples: &[T], byte: fn(T) -> u8) -> Vec<u8> {
+    samples
+        .chunks_exact(FOUND)
+        .flat_map(|pixel| &pixel[..KEPT])
+        .map(|&sample| byte(sample))
+        .collect()
+}
+
+fn high_byte(sample: u16) -> u8 {
+    (sample >> 8) as u8
+}
+
+fn unit_to_byte(sample: f32) -> u8 {
+    (sample.clamp(0.0, 1.0) * 255.0).round() as u8 // NaN becomes 0
+}

@@ -1,0 +1,129 @@
+//! One batch: load, transform and normalise its images on all workers, bad ones replaced or reported.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use fcmae_random::{Purpose, Stream};
+use rayon::prelude::*;
+
+use super::{Batch, LoaderOptions, Position};
+use crate::config::OnError;
+use crate::dataset::Dataset;
+use crate::error::DataError;
+use crate::image::Image;
+use crate::transform::Normalize;
+
+/// Everything the workers share.
+pub(super) struct Assembler {
+    dataset: Arc<Dataset>,
+    options: LoaderOptions,
+    normalize: Normalize,
+    /// Samples that failed before: neither tried nor reported again.
+    bad: Vec<AtomicBool>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Assembler {
+    pub(super) fn new(dataset: Arc<Dataset>, options: LoaderOptions, stop: Arc<AtomicBool>) -> Assembler {
+        let normalize = Normalize::new(&options.mean, &options.std);
+        let bad = (0..dataset.len()).map(|_| AtomicBool::new(false)).collect();
+        Assembler {
+            dataset,
+            options,
+            normalize,
+            bad,
+            stop,
+        }
+    }
+
+    pub(super) fn options(&self) -> &LoaderOptions {
+        &self.options
+    }
+
+    /// Makes the batch of the images at `places` of the epoch's `order`; runs on the current rayon pool.
+    ///
+    /// With several bad images the error is that of the first in order, whichever worker met its own first.
+    pub(super) fn assemble(
+        &self,
+        order: &[u32],
+        places: Range<usize>,
+        position: Position,
+    ) -> Result<Batch, DataError> {
+        let [height, width] = self.options.transform.size();
+        let shape = [places.len(), self.normalize.channels(), height, width];
+        let one: usize = shape[1..].iter().product();
+        let mut images = vec![0.0; shape[0] * one];
+        let results: Vec<Result<usize, DataError>> = images
+            .par_chunks_exact_mut(one)
+            .zip(places.clone())
+            .with_max_len(1) // images differ in cost: hand them out one by one
+            .map(|(out, place)| self.fill(out, order, place, position.epoch))
+            .collect();
+        let indices = results.into_iter().collect::<Result<Vec<usize>, DataError>>()?;
+        let samples = || indices.iter().map(|&index| &self.dataset.samples()[index]);
+        let skipped = indices
+            .iter()
+            .zip(&order[places])
+            .filter(|&(&got, &wanted)| got != wanted as usize);
+        Ok(Batch {
+            images,
+            shape,
+            labels: samples().map(|sample| sample.label).collect(),
+            ids: samples().map(|sample| sample.id).collect(),
+            epoch: position.epoch,
+            batch: position.batch,
+            last_of_epoch: false,
+            skipped: skipped.count(),
+        })
+    }
+
+    /// Writes the image at `place` of the order, or its replacement, to `out`; returns its index.
+    fn fill(&self, out: &mut [f32], order: &[u32], place: usize, epoch: u64) -> Result<usize, DataError> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(DataError::Loader {
+                problem: "stopped".to_owned(),
+            }); // nobody will see it
+        }
+        let (index, image) = match self.options.on_error {
+            OnError::Error => {
+                let index = order[place] as usize;
+                (index, self.dataset.load(index)?)
+            }
+            OnError::Skip => self.load_good(order, place)?,
+        };
+        let id = self.dataset.samples()[index].id;
+        let mut stream = Stream::new(self.options.seed, Purpose::Augment, epoch, id);
+        let ready = self.options.transform.apply(&image, &mut stream);
+        self.normalize.write(&ready, out);
+        Ok(index)
+    }
+
+    /// The first good image at or after `place`, around the end of the order if need be.
+    fn load_good(&self, order: &[u32], place: usize) -> Result<(usize, Arc<Image>), DataError> {
+        let (before, after) = order.split_at(place);
+        for index in after.iter().chain(before).map(|&index| index as usize) {
+            if self.bad[index].load(Ordering::Relaxed) {
+                continue;
+            }
+            match self.dataset.load(index) {
+                Ok(image) => return Ok((index, image)),
+                Err(error) => self.mark_bad(index, &error),
+            }
+        }
+        let index = order[place] as usize;
+        match self.dataset.load(index) {
+            Ok(image) => Ok((index, image)), // it failed only for a while
+            Err(last) => Err(DataError::AllBad {
+                samples: order.len(),
+                last: Box::new(last),
+            }),
+        }
+    }
+
+    fn mark_bad(&self, index: usize, error: &DataError) {
+        if !self.bad[index].swap(true, Ordering::Relaxed) {
+            self.options.report.tell(error);
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Batches in a deterministic order, made ahead of time by worker threads.
+
+mod assemble;
+mod options;
+mod position;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+use crate::dataset::Dataset;
+use crate::decode::panic_text;
+use crate::error::DataError;
+
+use assemble::Assembler;
+use position::{Cut, order};
+
+pub use options::{LoaderOptions, Report};
+pub use position::Position;
+
+/// Images of one step, as plain numbers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Batch {
+    /// Normalised pixels, `[N, C, H, W]`, contiguous.
+    pub images: Vec<f32>,
+    /// N, C, H, W.
+    pub shape: [usize; 4],
+    /// Class of each image, where the source knows it.
+    pub labels: Vec<Option<u32>>,
+    /// [`Sample::id`](crate::Sample::id) of each image: the key of masks and augmentation.
+    pub ids: Vec<u64>,
+    /// Epoch, from 0.
+    pub epoch: u64,
+    /// Batch within the epoch, from 0.
+    pub batch: u64,
+    /// Whether the next batch belongs to another epoch.
+    pub last_of_epoch: bool,
+    /// Images that were replaced because they could not be used (`on_error = "skip"`).
+    pub skipped: usize,
+}
+
+impl Batch {
+    /// Where this batch stands.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        Position {
+            epoch: self.epoch,
+            batch: self.batch,
+        }
+    }
+}
+
+/// An endless iterator over batches, epoch after epoch.
+///
+/// What a batch holds is a function of the data set, the options and its [`Position`] alone: neither the
+/// number of workers, nor the prefetch, nor where the loader was started changes a bit. The order of an
+/// epoch is keyed by (seed, epoch), the augmentation of an image by (seed, epoch, sample id).
+///
+/// After an `Err` the loader is at its end. Under `on_error = "skip"` a bad image is replaced by the next
+/// good one in the epoch's order, which therefore appears twice, with the same augmentation.
+///
+/// Dropping the loader stops and joins its threads.
+///
+/// ```no_run
+/// use std::sync::Arc;
+/// use fcmae_data::*;
+///
+/// let config = DataConfig { path: Some("photos".into()), ..DataConfig::default() };
+/// let dataset = Arc::new(Dataset::open(&config)?);
+/// let transform = Transform::train(&AugmentConfig::default(), config.image_size);
+/// let options = LoaderOptions::new(&config, transform, 32, 7);
+/// let mut loader = Loader::new(dataset, options, Position::default())?;
+/// let batch = loader.next().expect("the sequence is endless")?;
+/// assert_eq!(batch.shape, [32, 3, 224, 224]);
+/// # Ok::<(), DataError>(())
+/// ```
+#[derive(Debug)]
+pub struct Loader {
+    /// `None` only while dropping.
+    batches: Option<Receiver<Result<Batch, DataError>>>,
+    stop: Arc<AtomicBool>,
+    maker: Option<JoinHandle<()>>,
+    batches_per_epoch: u64,
+}
+
+impl Loader {
+    /// Starts the threads; the first batch is the one at `start`.
+    ///
+    /// # Errors
+    /// Options that do not fit the data set (channels, an epoch without a batch, a `start` beyond the
+    /// end of an epoch), or threads that cannot be started.
+    pub fn new(dataset: Arc<Dataset>, options: LoaderOptions, start: Position) -> Result<Loader, DataError> {
+        options.validate(&dataset)?;
+        let cut = Cut {
+            samples: dataset.len(),
+            batch_size: options.batch_size,
+            drop_last: options.drop_last,
+        };
+        let start = start.checked(cut.batches())?;
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(options.threads())
+            .thread_name(|index| format!("fcmae-data-{index}"))
+            .build()
+            .map_err(|error| DataError::Loader {
+                problem: format!("cannot start workers: {error}"),
+            })?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let (sender, batches) = sync_channel(options.prefetch);
+        let maker = Maker {
+            assembler: Assembler::new(dataset, options, stop.clone()),
+            cut,
+            pool,
+            sender,
+        };
+        let maker = std::thread::Builder::new()
+            .name("fcmae-data".to_owned())
+            .spawn(move || maker.run(start))
+            .map_err(|error| DataError::Loader {
+                problem: format!("cannot start a thread: {error}"),
+            })?;
+        Ok(Loader {
+            batches: Some(batches),
+            stop,
+            maker: Some(maker),
+            batches_per_epoch: cut.batches(),
+        })
+    }
+
+    /// Batches in an epoch.
+    #[must_use]
+    pub fn batches_per_epoch(&self) -> u64 {
+        self.batches_per_epoch
+    }
+}
+
+impl Iterator for Loader {
+    type Item = Result<Batch, DataError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.batches.as_ref()?.recv().ok()
+    }
+}
+
+impl Drop for Loader {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        // Closing the channel wakes a maker that waits to hand a batch over.
+        self.batches = None;
+        if let Some(maker) = self.maker.take() {
+            // It catches panics itself, so there is nothing to learn from the result.
+            let _ = maker.join();
+        }
+    }
+}
+
+/// The thread that makes batches one after the other, each on all workers.
+struct Maker {
+    assembler: Assembler,
+    cut: Cut,
+    pool: rayon::ThreadPool,
+    sender: SyncSender<Result<Batch, DataError>>,
+}
+
+impl Maker {
+    fn run(self, start: Position) {
+        let made = catch_unwind(AssertUnwindSafe(|| self.make_all(start)));
+        let error = match made {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error,
+            Err(panic) => DataError::Loader {
+                problem: format!("a worker {}", panic_text(&*panic)),
+            },
+        };
+        // Fails when the loader is being dropped: then nobody wants the error.
+        let _ = self.sender.send(Err(error));
+    }
+
+    /// Makes batches until the loader is dropped, the epochs are done, or one fails.
+    fn make_all(&self, start: Position) -> Result<(), DataError> {
+        let options = self.assembler.options();
+        let end = options.epochs.map(|epochs| start.epoch.saturating_add(epochs));
+        let mut position = start;
+        while end.is_none_or(|end| position.epoch < end) {
+            let order = order(self.cut.samples, options.shuffle, options.seed, position.epoch);
+            let epoch = position.epoch;
+            while position.epoch == epoch {
+                let places = self.cut.places(position.batch);
+                let next = position.next(self.cut.batches());
+                let mut batch = self
+                    .pool
+                    .install(|| self.assembler.assemble(&order, places, position))?;
+                batch.last_of_epoch = next.epoch != epoch;
+                if self.sender.send(Ok(batch)).is_err() {
+                    return Ok(());
+                }
+                position = next;
+            }
+        }
+        Ok(())
+    }
+}

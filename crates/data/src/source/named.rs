@@ -1,0 +1,111 @@
+//! Named data sets: `<data home>/<name>/<split>.csv`, put there by `cargo xtask data fetch <name>`.
+
+use std::path::{Path, PathBuf};
+
+use super::{Listing, manifest};
+use crate::error::DataError;
+
+/// The folder of the named data sets: `$FCMAE_DATA`, else `~/.cache/fcmae/data`.
+///
+/// # Errors
+/// [`DataError::NoDataHome`] when neither `FCMAE_DATA` nor `HOME` is set.
+pub fn data_home() -> Result<PathBuf, DataError> {
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    home_from(
+        variable("FCMAE_DATA").map(PathBuf::from),
+        variable("HOME").map(PathBuf::from),
+    )
+}
+
+fn home_from(data: Option<PathBuf>, home: Option<PathBuf>) -> Result<PathBuf, DataError> {
+    data.or_else(|| home.map(|home| home.join(".cache/fcmae/data")))
+        .ok_or(DataError::NoDataHome)
+}
+
+/// Lists one split of a named data set.
+pub(crate) fn open_named(home: &Path, dataset: &str, split: &str) -> Result<Listing, DataError> {
+    let is_name = |text: &str| {
+        !text.is_empty()
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    };
+    if !is_name(dataset) {
+        return Err(DataError::InvalidValue {
+            key: "data.dataset",
+            got: format!("\"{dataset}\""),
+            expected: "a name is made of letters, digits, `-` and `_`; folders belong in `data.path`"
+                .to_owned(),
+        });
+    }
+    let folder = home.join(dataset);
+    let splits = splits(&folder);
+    if splits.is_empty() {
+        return Err(DataError::NotFetched {
+            dataset: dataset.to_owned(),
+            folder,
+        });
+    }
+    if !splits.iter().any(|found| found == split) {
+        return Err(DataError::MissingSplit {
+            path: folder,
+            split: split.to_owned(),
+            found: splits,
+        });
+    }
+    manifest::list(&folder.join(format!("{split}.csv")))
+}
+
+/// Names of the manifests in `folder`, sorted; none when the folder cannot be listed.
+fn splits(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> = std::fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter_map(|name| name.strip_suffix(".csv").map(str::to_owned))
+        .collect();
+    names.sort();
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_data_home_has_two_places() {
+        let some = |text: &str| Some(PathBuf::from(text));
+        assert_eq!(home_from(some("/d"), some("/h")).unwrap(), Path::new("/d"));
+        assert_eq!(
+            home_from(None, some("/h")).unwrap(),
+            Path::new("/h/.cache/fcmae/data")
+        );
+        assert!(
+            home_from(None, None)
+                .unwrap_err()
+                .to_string()
+                .contains("FCMAE_DATA")
+        );
+    }
+
+    #[test]
+    fn a_split_is_a_manifest() {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::create_dir(home.path().join("cells")).unwrap();
+        std::fs::write(home.path().join("cells/train.csv"), "path\nimages/a.png\n").unwrap();
+        let listing = open_named(home.path(), "cells", "train").unwrap();
+        assert_eq!(listing.entries[0].path, home.path().join("cells/images/a.png"));
+
+        let message = open_named(home.path(), "cells", "test").unwrap_err().to_string();
+        assert!(
+            message.contains("no split `test`") && message.contains("found `train`"),
+            "{message}"
+        );
+        let message = open_named(home.path(), "elpv", "train").unwrap_err().to_string();
+        assert!(message.contains("cargo xtask data fetch elpv"), "{message}");
+        let message = open_named(home.path(), "../elpv", "train")
+            .unwrap_err()
+            .to_string();
+        assert!(message.contains("data.dataset"), "{message}");
+    }
+}
