@@ -42,3 +42,5 @@ extern "C" char *fcmae_fused_adamw(size_t n, at::Tensor *const *params, at::Tens
                       weight_decay, eps, /*amsgrad=*/false, /*maximize=*/false);
   });
 }
+
+extern "C" const char *fcmae_libtorch_version() { return TORCH_VERSION; }

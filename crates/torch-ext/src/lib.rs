@@ -3,6 +3,7 @@
 //! - [`fused_adamw`]: one AdamW step over many tensors in one call. The optimizer state stays with the caller.
 //! - [`load_cuda`]: makes the GPU back end of a full PyTorch install available to a program that was linked
 //!   to the CPU libtorch alone.
+//! - [`libtorch_version`]: which libtorch this is, for the record of a run.
 //! - [`first_line`]: libtorch's error texts without their C++ backtrace.
 //!
 //! C++ lives only here, in `cpp/`, and has no logic. This crate knows nothing about ConvNeXt.
@@ -22,7 +23,9 @@
 mod adamw;
 mod cuda;
 mod error;
+mod version;
 
 pub use adamw::{AdamW, fused_adamw};
 pub use cuda::load_cuda;
 pub use error::{TorchError, first_line};
+pub use version::libtorch_version;
