@@ -1,1 +1,63 @@
 //! Checkpoints without pickle and without libtorch: safetensors in, safetensors out, written atomically.
+//!
+//! A tensor here is [`TensorData`]: a [`Dtype`], a shape and little-endian bytes; [`Tensors`] maps names to
+//! them. [`read_safetensors`] and [`write_safetensors`] move such maps from and to files,
+//! [`check_names`] compares a map with what a network expects, and [`CheckpointFolder`] keeps the newest
+//! few checkpoints of a run so that a process killed at any moment leaves the last complete one intact:
+//!
+//! ```text
+//! checkpoints/
+//!   last                    link to the newest
+//!   step-00001234/
+//!     model.safetensors …   whatever was put into the Staging folder
+//!     checksums             SHA-256 of each file, as `sha256sum -c` reads it
+//! ```
+//!
+//! Every file is written beside its place under a temporary name, synced and renamed; what is read is
+//! checked against its length and header first, so a damaged file is an error that names it, never a
+//! crash and never a huge allocation. The same tensors and metadata always give the same bytes, so equal
+//! checksums mean equal weights.
+//!
+//! The crate does not know what training state means (which files a checkpoint has is its caller's
+//! choice), runs no code found in a file, and has no reader for pickles: a `.pt` file is recognised and
+//! refused.
+//!
+//! ```
+//! use fcmae_checkpoint::{TensorData, Tensors, read_safetensors, write_safetensors};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
+//! let file = folder.path().join("model.safetensors");
+//! let mut tensors = Tensors::new();
+//! tensors.insert("norm.weight".into(), TensorData::from_f32(vec![3], &[1.0, 2.0, 3.0])?);
+//! write_safetensors(&file, &tensors, &[("epoch".into(), "4".into())].into())?;
+//!
+//! let (back, metadata) = read_safetensors(&file)?;
+//! assert_eq!(back["norm.weight"].to_f32()?, [1.0, 2.0, 3.0]);
+//! assert_eq!(metadata["epoch"], "4");
+//! # Ok(())
+//! # }
+//! ```
+
+mod atomic;
+mod checksums;
+mod error;
+mod folder;
+mod foreign;
+mod hints;
+mod json;
+mod names;
+mod read;
+mod staging;
+mod tensor;
+mod write;
+
+pub use checksums::{sha256_file, verify};
+pub use error::CheckpointError;
+pub use folder::{CheckpointFolder, StoredCheckpoint, ValidCheckpoint};
+pub use json::{read_json, write_json};
+pub use names::{Misshapen, NameReport, check_names};
+pub use read::{TensorInfo, read_safetensors, read_safetensors_header};
+pub use staging::Staging;
+pub use tensor::{Dtype, Metadata, TensorData, Tensors};
+pub use write::write_safetensors;
