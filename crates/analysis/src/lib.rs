@@ -1,1 +1,26 @@
-//! Measures and pictures of a model: reconstructions, proofs of the masking.
+//! Measures and pictures of a model.
+//!
+//! - [`reconstruct`]: what the model sees and what it makes of it: input, masked input, and the prediction pasted
+//!   over the visible pixels, per image with its loss; [`contact_sheet`] puts them into one picture.
+//! - [`verify`]: the masking proved on this machine for a given configuration: packed = masked-dense on forward
+//!   and every gradient, no leak from hidden pixels, independence of images.
+//!
+//! It reads models and never trains them.
+//!
+//! ```
+//! use fcmae_analysis::{VerifyOptions, verify};
+//! use fcmae_encoder::EncoderConfig;
+//!
+//! let tiny = EncoderConfig { depths: vec![1, 1], dims: vec![4, 8], ..EncoderConfig::default() };
+//! let report = verify(&tiny, &VerifyOptions { images: 2, sizes: vec![(32, 48)], ..VerifyOptions::default() })?;
+//! assert!(report.passed());
+//! # Ok::<(), fcmae_analysis::VerifyError>(())
+//! ```
+
+mod reconstruct;
+mod sheet;
+mod verify;
+
+pub use reconstruct::{PixelStatistics, Reconstruction, reconstruct};
+pub use sheet::contact_sheet;
+pub use verify::{Check, Report, VerifyError, VerifyOptions, verify};

@@ -69,11 +69,11 @@ fn masked_block(p: &BlockParams, x: &Tensor, v: &Tensor, scope: GrnScope) -> Ten
         let n = &g / (g.mean_dim([-1i64].as_slice(), true, None::<Kind>) + GRN_EPS);
         y = gamma * (&y * n) + beta + &y;
     }
-    let mut y = y.matmul(&p.pwconv2_weight.tr()) + p.pwconv2_bias;
-    if let End::LayerScale { gamma } = p.end {
-        y = y * gamma;
+    let y = y.matmul(&p.pwconv2_weight.tr()) + p.pwconv2_bias;
+    match p.end {
+        End::Nothing => x + y,
+        End::LayerScale { gamma } => x + y * gamma,
     }
-    x + y
 }
 
 /// LayerNorm over the last axis from its definition.
