@@ -261,7 +261,7 @@ impl Subject {
             return None; // the scope couples the images of a batch on purpose
         }
         let changed = self.images.copy();
-        let _ = changed.get(1).copy_(&(self.images.get(1).flip([2]) * 2.0));
+        changed.get(1).copy_(&(self.images.get(1).flip([2]) * 2.0));
         let difference = self.difference(&changed, 0, self.layout.visible_per_image());
         Some(self.check(
             "images are independent",
