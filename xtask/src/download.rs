@@ -71,29 +71,36 @@ pub(crate) fn fetch(wheel: &Wheel, folder: &Path) -> Result<PathBuf> {
         eprintln!("{}: damaged, downloading it again", wheel.file);
         remove(&file)?;
     }
-    pip_version()?;
     let part = folder.join(format!(".part-{}", wheel.package));
+    let complete = part.join(wheel.file);
+    // a run that was killed right after pip may have left it whole
+    if !(complete.exists() && sha256(&complete)? == wheel.sha256) {
+        download(wheel, &part)?;
+        verify(wheel, &complete)?;
+    }
+    fs::rename(&complete, &file).with_context(|| format!("{}: cannot be written", file.display()))?;
     remove(&part)?;
+    Ok(file)
+}
+
+/// Runs `pip download` into a fresh folder.
+fn download(wheel: &Wheel, part: &Path) -> Result<()> {
+    pip_version()?;
+    remove(part)?;
     // pip's temporary files go there too: /tmp may be small, and what is left of a killed pip is removed next time
     let temporary = part.join("tmp");
     fs::create_dir_all(&temporary).with_context(|| format!("{}: cannot be created", temporary.display()))?;
+    let name = format!("{}=={}", wheel.package, wheel.version);
     let mut command = pip("download");
     command
         .arg("--no-deps")
         .arg("--dest")
-        .arg(&part)
-        .arg(format!("{}=={}", wheel.package, wheel.version));
-    process::run(command.env("TMPDIR", &temporary)).with_context(|| {
-        format!(
-            "downloading {} {} failed; check the network and run this again (what is complete is kept)",
-            wheel.package, wheel.version
-        )
-    })?;
-    verify(wheel, &part.join(wheel.file))?;
-    fs::rename(part.join(wheel.file), &file)
-        .with_context(|| format!("{}: cannot be written", file.display()))?;
-    remove(&part)?;
-    Ok(file)
+        .arg(part)
+        .arg(&name)
+        .env("TMPDIR", &temporary);
+    process::run(&mut command).with_context(|| {
+        format!("downloading {name} failed; check the network and run this again (what is complete is kept)")
+    })
 }
 
 /// Fails unless `file` is the pinned wheel, byte for byte.

@@ -98,15 +98,24 @@ pub(crate) fn ensure() -> Result<()> {
 
 /// The C++ compiler that cargo's build scripts will call: its name and first line of `--version`.
 pub(crate) fn compiler() -> Result<String, String> {
-    let name =
-        paths::process_env("CXX").map_or_else(|| "c++".to_owned(), |v| v.to_string_lossy().into_owned());
-    // CXX may carry arguments or a wrapper, as in `ccache g++`
-    let mut words = name.split_whitespace();
-    let mut command = Command::new(words.next().unwrap_or("c++"));
-    match process::capture(command.args(words).arg("--version")) {
+    let name = compiler_name();
+    match process::capture(compiler_command().arg("--version")) {
         Ok(text) => Ok(format!("{name}: {}", text.lines().next().unwrap_or_default())),
         Err(_) => Err(format!("no C++ compiler: `{name} --version` does not run")),
     }
+}
+
+/// `$CXX`, which may carry arguments or a wrapper as in `ccache g++`, or `c++`.
+pub(crate) fn compiler_command() -> Command {
+    let name = compiler_name();
+    let mut words = name.split_whitespace();
+    let mut command = Command::new(words.next().unwrap_or("c++"));
+    command.args(words);
+    command
+}
+
+fn compiler_name() -> String {
+    paths::process_env("CXX").map_or_else(|| "c++".to_owned(), |v| v.to_string_lossy().into_owned())
 }
 
 #[cfg(test)]

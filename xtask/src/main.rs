@@ -1,17 +1,28 @@
 //! `cargo xtask <verb>`: the front door. Provisions libtorch, fetches data, builds and runs `fcmae`, tests, benches.
 
+#![expect(
+    clippy::print_stdout,
+    reason = "xtask is a program: what it is asked for goes to stdout"
+)]
+
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+mod bench;
 mod check;
+mod data;
+mod doctor;
 mod download;
+mod elpv;
 mod layering;
 mod libtorch;
 mod paths;
+mod peer;
 mod pins;
 mod process;
+mod program;
 mod setup;
 mod staging;
 mod test;
@@ -29,12 +40,26 @@ struct Cli {
 enum Verb {
     /// Install libtorch into the cache and link it into the checkout (implied by every verb that needs it)
     Setup(setup::Args),
+    /// Say what was found on this machine and, for what is missing, the command that mends it
+    Doctor(doctor::Args),
+    /// List, fetch and verify named data sets
+    Data(data::Args),
+    /// Pre-train; without a config file, the ten-minute quick start [passed to `fcmae pretrain`]
+    Pretrain(program::Args),
+    /// Prove the masking on this machine for a config [passed to `fcmae verify`]
+    Verify(program::Args),
+    /// Picture and loss for an image or a folder [passed to `fcmae reconstruct`]
+    Reconstruct(program::Args),
+    /// What is in a checkpoint [passed to `fcmae inspect`]
+    Inspect(program::Args),
     /// Run all tests: `cargo test --workspace --no-fail-fast`
     Test(test::Args),
     /// Formatting, house rules, clippy and docs, the cheapest first
     Check(check::Args),
     /// The house rules alone: crate floors, first lines, no paths of one machine
     Tidy,
+    /// Time ours and the peer's in one run
+    Bench(bench::Args),
 }
 
 fn main() -> ExitCode {
@@ -50,9 +75,16 @@ fn main() -> ExitCode {
 fn run(verb: Verb) -> Result<()> {
     match verb {
         Verb::Setup(args) => setup::run(&args),
+        Verb::Doctor(args) => doctor::run(&args),
+        Verb::Data(args) => data::run(&args),
+        Verb::Pretrain(args) => program::pretrain(&args),
+        Verb::Verify(args) => program::run("verify", &args),
+        Verb::Reconstruct(args) => program::run("reconstruct", &args),
+        Verb::Inspect(args) => program::run("inspect", &args),
         Verb::Test(args) => test::run(&args),
         Verb::Check(args) => check::run(&args),
         Verb::Tidy => tidy::run(),
+        Verb::Bench(args) => bench::run(&args),
     }
 }
 
@@ -68,6 +100,12 @@ mod tests {
 
     #[test]
     fn arguments_of_the_program_are_not_ours_to_read() {
+        let cli = Cli::try_parse_from(["x", "pretrain", "--help"]).unwrap();
+        assert!(matches!(cli.verb, Verb::Pretrain(args) if args.args == ["--help"]));
+        let cli = Cli::try_parse_from(["x", "verify", "--set", "a=b", "--", "-x", "--json"]).unwrap();
+        assert!(
+            matches!(cli.verb, Verb::Verify(args) if args.args == ["--set", "a=b", "--", "-x", "--json"])
+        );
         let cli = Cli::try_parse_from(["x", "test", "-p", "fcmae-data", "--", "--nocapture"]).unwrap();
         assert!(
             matches!(cli.verb, Verb::Test(args) if args.args == ["-p", "fcmae-data", "--", "--nocapture"])

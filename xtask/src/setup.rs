@@ -40,6 +40,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             "{name}={} is set by you and wins; nothing to install (unset it to use setup's own)",
             value.display()
         );
+        match libtorch::check(&value) {
+            Err(why) if name == "LIBTORCH" => eprintln!("note: it may not work: {why}"),
+            _ => {}
+        }
         return Ok(());
     }
     install(args)?;
@@ -80,7 +84,8 @@ fn install_cpu(args: &Args, home: &Path) -> Result<PathBuf> {
         None => {
             let (mb, cache) = (paths::human(TORCH.bytes), paths::display(&downloads));
             eprintln!(
-                "libtorch {LIBTORCH_VERSION} for the CPU: downloading {mb} to {cache}, keeping about half a GB"
+                "libtorch {LIBTORCH_VERSION} for the CPU: {mb} to download to {cache}; half a GB stays, in {}",
+                target.display()
             );
             download::fetch(&TORCH, &downloads)?
         }
@@ -218,7 +223,11 @@ fn install_cuda(args: &Args, home: &Path) -> Result<PathBuf> {
         .arg("--target")
         .arg(staging.path())
         .arg(format!("{}=={}", TORCH.package, TORCH.version));
-    process::run(command.env("TMPDIR", &temporary))?;
+    process::run(
+        command
+            .env("TMPDIR", &temporary)
+            .env("PIP_ROOT_USER_ACTION", "ignore"),
+    )?;
     remove(&temporary)?;
     write(
         &staging.path().join("torch"),
