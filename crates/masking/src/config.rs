@@ -61,12 +61,13 @@ fn highest_ratio(patches: usize) -> f64 {
     while len_keep(patches, ratio) == 0 {
         ratio = ratio.next_down();
     }
-    let rounded = (ratio * 1e4).floor() / 1e4;
-    if len_keep(patches, rounded) < patches && rounded > 0.0 {
-        rounded
-    } else {
-        ratio
-    }
+    let steps = (ratio * 1e4).floor();
+    // One step further down where the product above was rounded up: at 400 patches 0.9975 keeps none.
+    let rounded = [steps / 1e4, (steps - 1.0) / 1e4];
+    rounded
+        .into_iter()
+        .find(|&r| (1..patches).contains(&len_keep(patches, r)))
+        .unwrap_or(ratio)
 }
 
 #[cfg(test)]
@@ -121,6 +122,13 @@ mod tests {
                 .to_string()
                 .contains("larger images or a smaller patch size")
         );
+    }
+
+    #[test]
+    fn the_highest_ratio_is_permitted_on_every_grid() {
+        for patches in 2..20_000 {
+            assert_eq!(check(1, patches, highest_ratio(patches)), Ok(()), "{patches}");
+        }
     }
 
     proptest! {
