@@ -14,16 +14,10 @@ use crate::pins::Wheel;
 use crate::process;
 use crate::staging::remove;
 
-/// A platform that pip is told of takes files of exactly that tag, so every tag that the pins need is listed.
-const PLATFORMS: [&str; 7] = [
-    "manylinux_2_28_x86_64",
-    "manylinux_2_27_x86_64",
-    "manylinux_2_26_x86_64",
-    "manylinux_2_25_x86_64",
-    "manylinux_2_24_x86_64",
-    "manylinux_2_17_x86_64",
-    "manylinux2014_x86_64",
-];
+/// Minor versions of glibc whose wheels run on the oldest system that we support, 2.28.
+///
+/// A platform that pip is told of takes files of exactly that tag and none of the older ones it would also run.
+const GLIBC_MINORS: std::ops::RangeInclusive<u32> = 17..=28;
 
 /// What pip is told so that the wheels do not depend on the Python that happens to run it.
 pub(crate) const PYTHON_VERSION: &str = "3.12";
@@ -52,10 +46,17 @@ pub(crate) fn pip(verb: &str) -> Command {
     let mut command = Command::new(python());
     command.args(["-m", "pip", verb, "--disable-pip-version-check", "--no-input"]);
     command.args(["--only-binary=:all:", "--python-version", PYTHON_VERSION]);
-    for platform in PLATFORMS {
-        command.args(["--platform", platform]);
+    for platform in platforms() {
+        command.args(["--platform", &platform]);
     }
     command
+}
+
+fn platforms() -> impl Iterator<Item = String> {
+    let numbered = GLIBC_MINORS
+        .rev()
+        .map(|minor| format!("manylinux_2_{minor}_x86_64"));
+    numbered.chain(["manylinux2014_x86_64".to_owned()])
 }
 
 /// Brings the wheel into `folder`, unless it lies there already with the right hash.
@@ -288,11 +289,7 @@ pub(crate) mod tests {
             crate::pins::CUDA_RUNTIME,
             crate::pins::CUDA_CUPTI,
         ] {
-            assert!(
-                PLATFORMS.iter().any(|tag| wheel.file.contains(tag)),
-                "{}",
-                wheel.file
-            );
+            assert!(platforms().any(|tag| wheel.file.contains(&tag)), "{}", wheel.file);
         }
     }
 }

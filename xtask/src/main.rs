@@ -12,6 +12,7 @@ use clap::{Parser, Subcommand};
 
 mod bench;
 mod check;
+mod cpu_wheel;
 mod data;
 mod doctor;
 mod download;
@@ -30,7 +31,7 @@ mod tidy;
 
 /// The front door of fcmae: everything that is not the program itself.
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask", disable_help_subcommand = true)]
+#[command(name = "xtask", bin_name = "cargo xtask", disable_help_subcommand = true)]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,
