@@ -30,15 +30,14 @@ pub(crate) fn run() -> Result<()> {
     Ok(())
 }
 
-/// Files that are, or are about to be, in the repository; relative to the checkout.
+/// Files that git tracks, relative to the checkout: what else lies there is the user's business.
 fn files() -> Result<Vec<PathBuf>> {
     if !paths::checkout().join(".git").exists() {
         eprintln!("tidy: this is no git checkout, its files are not looked at");
         return Ok(Vec::new());
     }
     let mut git = std::process::Command::new("git");
-    git.current_dir(paths::checkout())
-        .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
+    git.current_dir(paths::checkout()).args(["ls-files", "-z"]);
     let text = process::capture(&mut git)?;
     Ok(text
         .split('\0')
