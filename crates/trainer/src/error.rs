@@ -15,6 +15,9 @@ pub enum InputError {
         /// What was found and what to do.
         message: String,
     },
+    /// A section that a lower crate owns was refused by it.
+    #[error(transparent)]
+    Section(Box<dyn std::error::Error + Send + Sync>),
     /// Another process holds the lock of the run folder.
     #[error(
         "run folder {folder} is in use by process {process}; wait for it, stop it, or choose another `name`"
@@ -64,6 +67,19 @@ pub enum InputError {
         /// The run folder.
         folder: PathBuf,
     },
+}
+
+impl InputError {
+    pub(crate) fn config(key: &'static str, message: impl Into<String>) -> InputError {
+        InputError::Config {
+            key,
+            message: message.into(),
+        }
+    }
+
+    pub(crate) fn section(error: impl std::error::Error + Send + Sync + 'static) -> InputError {
+        InputError::Section(Box::new(error))
+    }
 }
 
 /// Text lines, each shown indented and ended.

@@ -172,10 +172,14 @@ impl Optimizer {
     /// Takes over moments and the count of steps, as [`Optimizer::state`] and [`Optimizer::steps`] gave them.
     ///
     /// # Errors
-    /// A moment that is missing or has another shape.
-    pub fn load_state(&mut self, steps: u64, mut find: impl FnMut(&str) -> Option<Tensor>) -> Result<()> {
+    /// A moment that `find` does not have or that has another shape.
+    pub fn load_state(
+        &mut self,
+        steps: u64,
+        mut find: impl FnMut(&str) -> Result<Option<Tensor>>,
+    ) -> Result<()> {
         for (name, moment) in self.state() {
-            let Some(loaded) = find(&name) else {
+            let Some(loaded) = find(&name)? else {
                 bail!("the optimizer's state lacks {name}")
             };
             ensure!(
@@ -358,10 +362,10 @@ mod tests {
             .collect();
         let mut second = optimizer(&stopped);
         let find = |name: &str| {
-            saved
+            Ok(saved
                 .iter()
                 .find(|(n, _)| n == name)
-                .map(|(_, t)| t.shallow_clone())
+                .map(|(_, t)| t.shallow_clone()))
         };
         second.load_state(first.steps(), find).unwrap();
         run(5, &stopped, &mut second);
@@ -374,9 +378,9 @@ mod tests {
     fn a_state_of_another_model_is_refused() {
         let parameters = parameters();
         let mut optimizer = optimizer(&parameters);
-        let missing = optimizer.load_state(1, |_| None).unwrap_err();
+        let missing = optimizer.load_state(1, |_| Ok(None)).unwrap_err();
         assert!(missing.to_string().contains("lacks exp_avg.a.bias"), "{missing}");
-        let misshapen = optimizer.load_state(1, |_| Some(Tensor::zeros([9], (Kind::Float, Device::Cpu))));
+        let misshapen = optimizer.load_state(1, |_| Ok(Some(Tensor::zeros([9], (Kind::Float, Device::Cpu)))));
         assert!(
             misshapen
                 .unwrap_err()

@@ -2,6 +2,8 @@
 
 use std::io;
 use std::sync::Arc;
+#[cfg(test)]
+use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -11,7 +13,12 @@ use signal_hook::flag;
 ///
 /// Clones share the flag, so one half can be kept by another thread.
 #[derive(Debug, Clone, Default)]
-pub struct StopFlag(Arc<AtomicBool>);
+pub struct StopFlag {
+    raised: Arc<AtomicBool>,
+    /// Raises the flag when it was asked for so often; 0 = never.
+    #[cfg(test)]
+    polls_left: Arc<AtomicUsize>,
+}
 
 impl StopFlag {
     /// A flag that is raised by Ctrl-C (SIGINT) and SIGTERM. A second signal ends the process at once with
@@ -24,21 +31,34 @@ impl StopFlag {
         let stop = StopFlag::default();
         for signal in [SIGINT, SIGTERM] {
             // In this order: the first signal finds the flag still down, the second one finds it raised.
-            flag::register_conditional_shutdown(signal, KILLED, Arc::clone(&stop.0))?;
-            flag::register(signal, Arc::clone(&stop.0))?;
+            flag::register_conditional_shutdown(signal, KILLED, Arc::clone(&stop.raised))?;
+            flag::register(signal, Arc::clone(&stop.raised))?;
         }
         Ok(stop)
     }
 
     /// Raises the flag.
     pub fn raise(&self) {
-        self.0.store(true, Ordering::SeqCst);
+        self.raised.store(true, Ordering::SeqCst);
     }
 
     /// Whether the flag is raised.
     #[must_use]
     pub fn is_raised(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
+        #[cfg(test)]
+        if self.polls_left.load(Ordering::SeqCst) > 0 && self.polls_left.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.raise();
+        }
+        self.raised.load(Ordering::SeqCst)
+    }
+
+    /// A flag that is up from the `n`-th time on that somebody looks at it, `n ≥ 1`: a stop at every place there is.
+    #[cfg(test)]
+    pub(crate) fn at_poll(n: usize) -> StopFlag {
+        StopFlag {
+            polls_left: Arc::new(AtomicUsize::new(n)),
+            ..StopFlag::default()
+        }
     }
 }
 

@@ -1,0 +1,168 @@
+//! What a run computes on: device, threads, libtorch, kernels. Equal machines give equal bits.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use tch::Device;
+
+use crate::error::InputError;
+
+/// The key `device` of a run's file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeviceChoice {
+    /// The first GPU where libtorch finds one, else the CPU.
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// The GPU of this number.
+    Cuda(usize),
+}
+
+impl FromStr for DeviceChoice {
+    type Err = InputError;
+
+    fn from_str(text: &str) -> Result<DeviceChoice, InputError> {
+        match text {
+            "auto" => return Ok(DeviceChoice::Auto),
+            "cpu" => return Ok(DeviceChoice::Cpu),
+            "cuda" => return Ok(DeviceChoice::Cuda(0)),
+            _ => {}
+        }
+        let number = text.strip_prefix("cuda:").and_then(|number| number.parse().ok());
+        number.map(DeviceChoice::Cuda).ok_or_else(|| {
+            InputError::config(
+                "device",
+                format!("{text:?} is unknown; use \"auto\", \"cpu\" or \"cuda:0\""),
+            )
+        })
+    }
+}
+
+impl DeviceChoice {
+    /// The device, after loading libtorch's GPU back end where one is wanted and there.
+    ///
+    /// # Errors
+    /// A GPU that libtorch does not find.
+    pub fn find(self) -> Result<Device, InputError> {
+        match self {
+            DeviceChoice::Cpu => Ok(Device::Cpu),
+            DeviceChoice::Auto if fcmae_torch_ext::load_cuda() => Ok(Device::Cuda(0)),
+            DeviceChoice::Auto => Ok(Device::Cpu),
+            DeviceChoice::Cuda(number) => {
+                let found = if fcmae_torch_ext::load_cuda() {
+                    tch::Cuda::device_count()
+                } else {
+                    0
+                };
+                if (number as i64) < found {
+                    return Ok(Device::Cuda(number));
+                }
+                let message = format!(
+                    "\"cuda:{number}\" is not there, libtorch finds {found} GPU(s); use \"auto\" or \"cpu\", or start the \
+                     program with the `lib` folder of a CUDA libtorch first on LD_LIBRARY_PATH"
+                );
+                Err(InputError::config("device", message))
+            }
+        }
+    }
+}
+
+/// What decides the last bits of a result beside the config; saved with every checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Machine {
+    /// `"cpu"`, `"cuda:0"`, ….
+    pub device: String,
+    /// The kernels' back end, in words.
+    pub kernels: String,
+    /// Version of libtorch.
+    pub libtorch: String,
+    /// Threads of libtorch.
+    pub threads: usize,
+}
+
+impl Machine {
+    /// Sets libtorch's number of threads (0 = one per core) for this thread's work, and says what is there.
+    #[must_use]
+    pub fn set_up(device: Device, threads: usize) -> Machine {
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = if threads == 0 { cores() } else { threads };
+        tch::set_num_threads(threads as i32);
+        Machine {
+            device: device_name(device),
+            kernels: fcmae_kernels::backend().to_owned(),
+            libtorch: fcmae_torch_ext::libtorch_version().to_owned(),
+            threads,
+        }
+    }
+
+    /// What differs from `other`, in words; empty where results are equal to the last bit.
+    #[must_use]
+    pub fn differences(&self, other: &Machine) -> Vec<String> {
+        let pairs = [
+            ("device", &self.device, &other.device),
+            ("kernels", &self.kernels, &other.kernels),
+            ("libtorch", &self.libtorch, &other.libtorch),
+            ("threads", &self.threads.to_string(), &other.threads.to_string()),
+        ];
+        let differing = pairs.into_iter().filter(|(_, before, after)| before != after);
+        differing
+            .map(|(what, before, after)| format!("{what}: was {before}, is {after}"))
+            .collect()
+    }
+}
+
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = if self.threads == 1 { "" } else { "s" };
+        write!(
+            f,
+            "{}, {} thread{plural}, kernels: {}",
+            self.device, self.threads, self.kernels
+        )
+    }
+}
+
+fn device_name(device: Device) -> String {
+    match device {
+        Device::Cpu => "cpu".to_owned(),
+        Device::Cuda(number) => format!("cuda:{number}"),
+        other => format!("{other:?}").to_lowercase(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_are_written_as_libtorch_writes_them() {
+        assert_eq!("auto".parse::<DeviceChoice>().unwrap(), DeviceChoice::Auto);
+        assert_eq!("cuda:3".parse::<DeviceChoice>().unwrap(), DeviceChoice::Cuda(3));
+        for bad in ["gpu", "cuda:", "cuda:x", "CPU", ""] {
+            let error = bad.parse::<DeviceChoice>().unwrap_err().to_string();
+            assert!(
+                error.starts_with(&format!("`device`: {bad:?} is unknown")),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_gpu_that_is_not_there_is_refused() {
+        let error = DeviceChoice::Cuda(1000).find().unwrap_err().to_string();
+        assert!(error.contains("\"cuda:1000\" is not there"), "{error}");
+        assert_eq!(DeviceChoice::Cpu.find().unwrap(), Device::Cpu);
+    }
+
+    #[test]
+    fn machines_are_compared_in_words() {
+        let machine = Machine::set_up(Device::Cpu, 2);
+        assert_eq!(machine.differences(&machine), Vec::<String>::new());
+        let other = Machine {
+            threads: 3,
+            ..machine.clone()
+        };
+        assert_eq!(machine.differences(&other), ["threads: was 2, is 3"]);
+    }
+}

@@ -1,0 +1,396 @@
+//! Whole runs of a tiny model on generated images: stopped anywhere, resumed, extended, refused.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use fcmae_checkpoint::{CheckpointFolder, Tensors, read_safetensors};
+use fcmae_data::{Color, DataConfig};
+use fcmae_decoder::DecoderConfig;
+use fcmae_encoder::EncoderConfig;
+
+use super::*;
+use crate::config::{
+    CheckpointConfig, LogConfig, OptimizerConfig, Precision, ScheduleConfig, TrainConfig, ValidationConfig,
+};
+use crate::error::InputError;
+
+/// A folder of `count` grey pictures: a bright bar at a random-looking place on a ramp.
+fn pictures(folder: &Path, count: u32) -> PathBuf {
+    let images = folder.join("images");
+    fs::create_dir_all(&images).unwrap();
+    for i in 0..count {
+        let bar = i * 7 % 30;
+        let picture = image::GrayImage::from_fn(40, 36, |x, y| {
+            let is_bar = (bar..bar + 5).contains(&x);
+            image::Luma([if is_bar { 230 } else { (3 * y + i % 11) as u8 }])
+        });
+        picture.save(images.join(format!("{i:03}.png"))).unwrap();
+    }
+    images
+}
+
+/// 12 training images, 2 held out; 3 steps of 2 × 2 images per epoch; 3 epochs.
+fn tiny(folder: &Path) -> PretrainConfig {
+    PretrainConfig {
+        name: "run".into(),
+        output_dir: folder.join("runs"),
+        device: "cpu".into(),
+        threads: 1,
+        model: EncoderConfig {
+            name: "test".into(),
+            depths: vec![1, 1, 1],
+            dims: vec![4, 8, 8],
+            in_chans: 1,
+            stem_stride: 2,
+            drop_path: 0.2,
+            ..EncoderConfig::default()
+        },
+        decoder: DecoderConfig { depth: 1, dim: 8 },
+        data: DataConfig {
+            path: Some(pictures(folder, 14)),
+            image_size: [32, 24],
+            color: Color::Grey,
+            mean: vec![0.4],
+            std: vec![0.3],
+            val_fraction: 0.15,
+            workers: 1,
+            ..DataConfig::default()
+        },
+        optimizer: OptimizerConfig {
+            lr: Some(3e-3),
+            clip_grad: 1.0,
+            ..OptimizerConfig::default()
+        },
+        schedule: ScheduleConfig {
+            epochs: 3,
+            warmup_epochs: 0.5,
+            min_lr: 1e-5,
+        },
+        train: TrainConfig {
+            batch_size: 2,
+            accumulate: 2,
+        },
+        validation: ValidationConfig {
+            batch_size: 2,
+            ..ValidationConfig::default()
+        },
+        checkpoint: CheckpointConfig {
+            every_epochs: 1,
+            every_steps: 2,
+            keep: 20,
+        },
+        log: LogConfig {
+            every_steps: 1,
+            reconstructions_every_epochs: 2,
+            reconstruction_images: 2,
+        },
+        ..PretrainConfig::default()
+    }
+}
+
+fn quiet(start: Start, stop: StopFlag) -> PretrainOptions {
+    PretrainOptions {
+        start,
+        verbosity: Verbosity::Quiet,
+        stop,
+    }
+}
+
+fn run(config: &PretrainConfig) -> Summary {
+    pretrain(config, &quiet(Start::Continue, StopFlag::default())).unwrap()
+}
+
+fn refusal(config: &PretrainConfig, start: Start) -> String {
+    let error = pretrain(config, &quiet(start, StopFlag::default())).unwrap_err();
+    assert!(
+        error.downcast_ref::<InputError>().is_some(),
+        "not an input error: {error:#}"
+    );
+    error.to_string()
+}
+
+/// All that a run leaves and that must not depend on interruptions.
+#[derive(Debug, PartialEq)]
+struct Left {
+    weights: Tensors,
+    moments: Tensors,
+    metrics: Vec<serde_json::Value>,
+    pictures: Vec<Vec<u8>>,
+}
+
+fn left(config: &PretrainConfig) -> Left {
+    let folder = config.run_folder();
+    let last = folder.join("checkpoints/last");
+    let tensors = |name: &str| read_safetensors(last.join(name)).unwrap().0;
+    let text = fs::read_to_string(folder.join("metrics.jsonl")).unwrap();
+    let without_time = |line: &str| {
+        let mut line: serde_json::Value = serde_json::from_str(line).unwrap();
+        for key in ["seconds", "images_per_second", "data_wait"] {
+            line.as_object_mut().unwrap().remove(key);
+        }
+        line
+    };
+    let mut pictures: Vec<PathBuf> = fs::read_dir(folder.join("reconstructions"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    pictures.sort();
+    Left {
+        weights: tensors("model.safetensors"),
+        moments: tensors("optimizer.safetensors"),
+        metrics: text.lines().map(without_time).collect(),
+        pictures: pictures.iter().map(|file| fs::read(file).unwrap()).collect(),
+    }
+}
+
+#[test]
+fn a_run_leaves_what_a_run_folder_holds() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = tiny(folder.path());
+    let summary = run(&config);
+    assert_eq!(
+        (summary.ending, summary.step, summary.epoch),
+        (Ending::Finished, 9, 3)
+    );
+    let (first, last) = (
+        summary.first_held_out_loss.unwrap(),
+        summary.held_out_loss.unwrap(),
+    );
+    assert!(last < first, "held-out loss {first} -> {last}");
+
+    let left = left(&config);
+    assert_eq!(left.metrics.len(), 9 + 3);
+    assert_eq!(left.metrics[11]["kind"], "epoch");
+    assert_eq!(left.metrics[11]["val_loss"].as_f64(), summary.held_out_loss);
+    assert_eq!(left.pictures.len(), 2); // after epochs 2 and 3, the last
+    let steps: Vec<u64> = CheckpointFolder::view(config.run_folder().join("checkpoints"))
+        .list()
+        .unwrap()
+        .iter()
+        .map(|checkpoint| checkpoint.step)
+        .collect();
+    assert_eq!(steps, [2, 3, 4, 6, 8, 9]);
+    assert!(summary.weights.unwrap().exists() && summary.reconstruction.unwrap().ends_with("epoch-0003.png"));
+    let saved = fs::read_to_string(config.run_folder().join("config.toml")).unwrap();
+    let read: PretrainConfig = fcmae_config::from_str(&saved, &[]).unwrap().parse().unwrap();
+    assert_eq!(read, config);
+}
+
+/// The promise: wherever it is stopped, inside an accumulation window and a measurement too, a resumed run
+/// leaves the same bits.
+#[test]
+fn a_run_stopped_anywhere_and_resumed_leaves_the_same_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = tiny(folder.path());
+    config.name = "undisturbed".into();
+    run(&config);
+    let undisturbed = left(&config);
+
+    let mut stops = 0;
+    for poll in 1.. {
+        config.name = format!("stopped-{poll}");
+        let stop = StopFlag::at_poll(poll);
+        let summary = pretrain(&config, &quiet(Start::Continue, stop)).unwrap();
+        if summary.ending == Ending::Finished {
+            break;
+        }
+        stops += 1;
+        assert_eq!(summary.ending, Ending::Stopped);
+        let resumed = run(&config);
+        assert_eq!(resumed.ending, Ending::Finished);
+        assert_eq!(resumed.resumed_from, (summary.step > 0).then_some(summary.step));
+        assert!(
+            left(&config) == undisturbed,
+            "stopped at poll {poll}, step {}",
+            summary.step
+        );
+    }
+    assert_eq!(stops, 9 * 2 + 3); // each batch of a step, each held-out batch
+}
+
+/// What a kill leaves: metrics beyond the newest checkpoint, and a checkpoint half written.
+#[test]
+fn a_killed_run_goes_on_from_its_newest_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = tiny(folder.path());
+    run(&config);
+    let undisturbed = left(&config);
+    let checkpoints = config.run_folder().join("checkpoints");
+    for step in [6, 8, 9] {
+        fs::remove_dir_all(checkpoints.join(format!("step-{step:08}"))).unwrap();
+    }
+    fs::create_dir(checkpoints.join(".staging-step-00000006-1")).unwrap();
+    let resumed = run(&config);
+    assert_eq!(
+        (resumed.resumed_from, resumed.ending),
+        (Some(4), Ending::Finished)
+    );
+    assert!(left(&config) == undisturbed);
+}
+
+#[test]
+fn a_damaged_checkpoint_is_passed_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = tiny(folder.path());
+    run(&config);
+    let undisturbed = left(&config);
+    let file = config
+        .run_folder()
+        .join("checkpoints/step-00000009/model.safetensors");
+    let bytes = fs::read(&file).unwrap();
+    fs::write(&file, &bytes[..bytes.len() / 2]).unwrap();
+    assert_eq!(run(&config).resumed_from, Some(8));
+    assert!(left(&config) == undisturbed);
+}
+
+#[test]
+fn a_finished_run_does_nothing_until_it_is_extended() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = tiny(folder.path());
+    run(&config);
+    let before = left(&config);
+    let again = run(&config);
+    assert_eq!((again.ending, again.step), (Ending::AlreadyFinished, 9));
+    assert!(again.parameters > 0 && again.train_loss.is_some());
+    assert!(left(&config) == before);
+
+    config.schedule.epochs = 4;
+    let extended = run(&config);
+    assert_eq!(
+        (extended.ending, extended.step, extended.resumed_from),
+        (Ending::Finished, 12, Some(9))
+    );
+    assert_eq!(left(&config).metrics[..12], before.metrics);
+}
+
+#[test]
+fn a_changed_config_is_refused_and_what_differs_is_listed() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = tiny(folder.path());
+    run(&config);
+    let before = left(&config);
+    let mut changed = config.clone();
+    changed.optimizer.lr = Some(0.1);
+    changed.schedule.epochs = 2;
+    changed.log.every_steps = 3; // free to change
+    let message = refusal(&changed, Start::Continue);
+    assert!(
+        message.contains("optimizer.lr") && message.contains("schedule.epochs"),
+        "{message}"
+    );
+    assert!(!message.contains("log.every_steps"), "{message}");
+    assert!(left(&config) == before);
+
+    pictures(folder.path(), 15);
+    let message = refusal(&config, Start::Continue);
+    assert!(message.contains("the training images: were 12"), "{message}");
+}
+
+#[test]
+fn fresh_takes_a_new_name_and_resume_wants_an_old_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = tiny(folder.path());
+    let message = refusal(&config, Start::Resume);
+    assert!(
+        message.contains("holds no checkpoint to resume from"),
+        "{message}"
+    );
+    run(&config);
+    let fresh = pretrain(&config, &quiet(Start::Fresh, StopFlag::default())).unwrap();
+    assert!(fresh.run.ends_with("run-2"));
+    let second = PretrainConfig {
+        name: "run-2".into(),
+        ..config.clone()
+    };
+    assert!(left(&config) == left(&second));
+}
+
+#[test]
+fn a_loss_that_is_not_finite_stops_the_run_and_names_the_step() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = tiny(folder.path());
+    config.optimizer = OptimizerConfig {
+        lr: Some(1e30),
+        ..OptimizerConfig::default()
+    };
+    config.checkpoint.every_steps = 0;
+    config.schedule.warmup_epochs = 0.0;
+    let error = pretrain(&config, &quiet(Start::Continue, StopFlag::default())).unwrap_err();
+    let message = error.to_string();
+    assert!(message.starts_with("step 2 (epoch 1): the loss is"), "{message}");
+    assert!(message.contains("no checkpoint was written yet"), "{message}");
+}
+
+#[test]
+fn input_that_is_refused_leaves_no_folder_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = tiny(folder.path());
+    config.train.batch_size = 13;
+    assert!(refusal(&config, Start::Continue).contains("larger than the 12 training images"));
+    assert!(!config.output_dir.exists());
+}
+
+#[test]
+fn the_same_run_folder_cannot_be_used_twice_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = tiny(folder.path());
+    let _other = crate::RunFolder::open(&config.run_folder()).unwrap();
+    assert!(refusal(&config, Start::Continue).contains("is in use by process"));
+}
+
+#[test]
+fn without_held_out_images_nothing_is_measured_and_training_images_are_pictured() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = tiny(folder.path());
+    config.data.val_fraction = 0.0;
+    config.schedule.epochs = 1;
+    let summary = run(&config);
+    assert_eq!((summary.held_out_loss, summary.ending), (None, Ending::Finished));
+    assert_eq!(left(&config).pictures.len(), 1);
+}
+
+#[test]
+fn bf16_trains_to_about_the_same_loss() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = tiny(folder.path());
+    let f32 = run(&config).held_out_loss.unwrap();
+    (config.precision, config.name) = (Precision::Bf16, "bf16".into());
+    let bf16 = run(&config).held_out_loss.unwrap();
+    assert!(f32 != bf16 && (f32 - bf16).abs() < 0.02, "{f32} {bf16}"); // bf16 keeps 3 digits
+}
+
+/// One step of 2 × 4 images is the step of 4 × 2: masks belong to images, and the loss is a mean over both.
+#[test]
+fn accumulation_is_a_larger_batch() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = tiny(folder.path());
+    config.model.drop_path = 0.0;
+    config.schedule = ScheduleConfig {
+        epochs: 1,
+        warmup_epochs: 0.0,
+        min_lr: 0.0,
+    };
+    // A large eps makes the step proportional to the gradient, so that equal steps mean equal gradients.
+    config.optimizer = OptimizerConfig {
+        lr: Some(1.0),
+        eps: 1.0,
+        ..OptimizerConfig::default()
+    };
+    let weights = |batch_size, accumulate| {
+        let mut config = config.clone();
+        config.name = format!("{batch_size}x{accumulate}");
+        config.train = TrainConfig {
+            batch_size,
+            accumulate,
+        };
+        run(&config);
+        left(&config).weights
+    };
+    let (large, accumulated) = (weights(4, 1), weights(2, 2));
+    for (name, weight) in &large {
+        let (a, b) = (weight.to_f32().unwrap(), accumulated[name].to_f32().unwrap());
+        let scale = a.iter().fold(0f32, |max, x| max.max(x.abs()));
+        let difference = a.iter().zip(&b).fold(0f32, |max, (x, y)| max.max((x - y).abs()));
+        assert!(difference <= 1e-5 * scale, "{name}: {difference} of {scale}"); // three steps of f32 rounding
+    }
+}

@@ -1,0 +1,94 @@
+//! Whether a run may go on from a checkpoint, and what changed since.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::config::PretrainConfig;
+use crate::error::{InputError, Lines};
+use crate::state::{DataStamp, State};
+
+/// Keys that never change a weight (`name` and `output_dir` only find the folder), or whose effect is warned of
+/// by [`Machine`](crate::Machine): a run may go on with other values of these.
+const FREE: [&str; 11] = [
+    "name",
+    "output_dir",
+    "device",
+    "threads",
+    "data.workers",
+    "data.prefetch",
+    "data.max_pixels",
+    "data.cache",
+    "data.cache_mib",
+    "checkpoint.",
+    "log.",
+];
+
+/// Checks that the checkpoint's run is the one that `config` describes, and on the same images.
+///
+/// Returns a sentence about each change that is allowed and worth knowing: a longer schedule.
+///
+/// # Errors
+/// [`InputError::Changed`] lists what differs; a state file of another version.
+pub(crate) fn check(
+    folder: &Path,
+    before: &State,
+    config: &PretrainConfig,
+    data: &DataStamp,
+) -> Result<Vec<String>> {
+    ensure!(
+        before.version == State::VERSION,
+        "run folder {}: its state is of version {}, this program reads version {}; use another `name`",
+        folder.display(),
+        before.version,
+        State::VERSION
+    );
+    let now = fcmae_config::to_toml(config)?;
+    let (mut differing, mut news) = (Vec::new(), Vec::new());
+    for difference in differences(&before.config, &now)? {
+        if difference.key == "schedule.epochs" {
+            let earlier: PretrainConfig = fcmae_config::from_str(&before.config, &[])?.parse()?;
+            let (earlier, later) = (earlier.schedule.epochs, config.schedule.epochs);
+            if later > earlier {
+                news.push(format!(
+                    "the run is extended from {earlier} to {later} epochs: from here on the learning rate follows the \
+                     longer schedule"
+                ));
+                continue;
+            }
+        }
+        if !FREE.iter().any(|free| is_free(free, &difference.key)) {
+            differing.push(difference.to_string());
+        }
+    }
+    if before.data != *data {
+        differing.push(format!(
+            "the training images: were {} ({}), are {} ({})",
+            before.data.images, before.data.fingerprint, data.images, data.fingerprint
+        ));
+    }
+    if differing.is_empty() {
+        return Ok(news);
+    }
+    Err(InputError::Changed {
+        folder: folder.to_owned(),
+        differences: Lines(differing),
+    }
+    .into())
+}
+
+fn is_free(free: &str, key: &str) -> bool {
+    if free.ends_with('.') {
+        key.starts_with(free)
+    } else {
+        key == free
+    }
+}
+
+fn differences(before: &str, after: &str) -> Result<Vec<fcmae_config::Difference>> {
+    let table = |text: &str| fcmae_config::from_str(text, &[]).context("the config of a checkpoint");
+    Ok(fcmae_config::differences(
+        table(before)?.table(),
+        table(after)?.table(),
+    ))
+}

@@ -1,0 +1,89 @@
+//! What a checkpoint holds and how it comes back: weights, moments, state.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use fcmae_checkpoint::{CheckpointFolder, Tensors, read_json, read_safetensors};
+use fcmae_model::{from_data, to_data};
+use tch::nn;
+
+use crate::optimizer::Optimizer;
+use crate::state::State;
+
+/// The weights, with the resolved config and the class names in the file's metadata.
+pub(crate) const MODEL: &str = "model.safetensors";
+/// First and second moments of every parameter.
+const OPTIMIZER: &str = "optimizer.safetensors";
+/// Where the run stands.
+const STATE: &str = "state.json";
+
+/// Metadata keys of the weights' file.
+pub(crate) mod key {
+    /// The resolved config of the run, TOML.
+    pub(crate) const CONFIG: &str = "fcmae.config";
+    /// Optimizer steps done.
+    pub(crate) const STEP: &str = "fcmae.step";
+    /// Names of the data set's classes, a JSON list.
+    pub(crate) const CLASSES: &str = "fcmae.class_names";
+}
+
+/// Writes the checkpoint of `state`; older ones are untouched if that fails.
+///
+/// # Errors
+/// Weights that are not finite: such a checkpoint would replace good ones. What the system refuses.
+pub(crate) fn save(
+    folder: &CheckpointFolder,
+    vs: &nn::VarStore,
+    optimizer: &Optimizer,
+    state: &State,
+    class_names: &[String],
+) -> Result<PathBuf> {
+    for (name, weight) in vs.variables() {
+        ensure!(
+            weight.isfinite().all().int64_value(&[]) != 0,
+            "step {}: the weights {name} are not finite, so no checkpoint is written; lower `optimizer.lr` or set \
+             `optimizer.clip_grad`",
+            state.step
+        );
+    }
+    let metadata = BTreeMap::from([
+        (key::CONFIG.to_owned(), state.config.clone()),
+        (key::STEP.to_owned(), state.step.to_string()),
+        (key::CLASSES.to_owned(), serde_json::to_string(class_names)?),
+    ]);
+    let moments: Tensors = optimizer
+        .state()
+        .iter()
+        .map(|(name, t)| (name.clone(), to_data(t)))
+        .collect();
+    let staging = folder.begin(state.step)?;
+    staging.write_tensors(MODEL, &fcmae_model::tensors(vs), &metadata)?;
+    staging.write_tensors(OPTIMIZER, &moments, &BTreeMap::new())?;
+    staging.write_json(STATE, state)?;
+    Ok(staging.commit()?)
+}
+
+/// The state of a checkpoint.
+pub(crate) fn read_state(checkpoint: &Path) -> Result<State> {
+    Ok(read_json(checkpoint.join(STATE))?)
+}
+
+/// Fills weights and moments from a checkpoint.
+pub(crate) fn load(
+    checkpoint: &Path,
+    vs: &nn::VarStore,
+    optimizer: &mut Optimizer,
+    steps: u64,
+) -> Result<()> {
+    let file = checkpoint.join(MODEL);
+    let (weights, _) = read_safetensors(&file)?;
+    fcmae_model::load(vs, &weights).with_context(|| file.display().to_string())?;
+    let file = checkpoint.join(OPTIMIZER);
+    let (moments, _) = read_safetensors(&file)?;
+    optimizer
+        .load_state(steps, |name| {
+            Ok(moments.get(name).map(|data| from_data(name, data)).transpose()?)
+        })
+        .with_context(|| file.display().to_string())
+}

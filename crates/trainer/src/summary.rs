@@ -1,0 +1,54 @@
+//! What a run hands back when it returns.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::machine::Machine;
+
+/// How a run came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ending {
+    /// All epochs are done.
+    Finished,
+    /// All epochs were done before; nothing was changed.
+    AlreadyFinished,
+    /// It was asked to stop and is saved at its last whole step.
+    Stopped,
+}
+
+/// What a run hands back; with `--json` this is what the program prints.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Summary {
+    /// How it came to its end.
+    pub ending: Ending,
+    /// Its folder.
+    pub run: PathBuf,
+    /// Optimizer steps done.
+    pub step: u64,
+    /// Epochs done.
+    pub epoch: u64,
+    /// Epochs of the whole run.
+    pub epochs: u64,
+    /// The step of the checkpoint that this process went on from.
+    pub resumed_from: Option<u64>,
+    /// Mean masked loss over the steps of the last epoch.
+    pub train_loss: Option<f64>,
+    /// Masked loss on the held-out images after the first epoch.
+    pub first_held_out_loss: Option<f64>,
+    /// Masked loss on the held-out images, the newest.
+    pub held_out_loss: Option<f64>,
+    /// Parameters of the model.
+    pub parameters: usize,
+    /// Seconds that this process trained.
+    pub seconds: f64,
+    /// Images that this process trained on per second, held-out measurements included in the time.
+    pub images_per_second: f64,
+    /// What it computed on.
+    pub machine: Machine,
+    /// Weights of the newest checkpoint.
+    pub weights: Option<PathBuf>,
+    /// The newest picture of reconstructions.
+    pub reconstruction: Option<PathBuf>,
+}
