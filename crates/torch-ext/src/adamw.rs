@@ -1,12 +1,11 @@
 //! The fused AdamW step: libtorch's `_fused_adamw_` over lists of tensors.
 
-use std::ffi::{CStr, c_char, c_double};
+use std::ffi::{c_char, c_double};
 
 use tch::Tensor;
 use torch_sys::C_tensor;
 
-use crate::TorchError;
-use crate::error::first_line;
+use crate::error::{TorchError, take_error};
 
 unsafe extern "C" {
     fn fcmae_fused_adamw(
@@ -90,23 +89,6 @@ pub fn fused_adamw(
         )
     };
     take_error("fused_adamw", error)
-}
-
-/// Turns the text that a shim returned into an error, and frees it.
-fn take_error(op: &'static str, error: *mut c_char) -> Result<(), TorchError> {
-    if error.is_null() {
-        return Ok(());
-    }
-    // SAFETY: a shim returns null or a NUL-terminated string from `strdup`, which is ours to free, once.
-    let message = unsafe {
-        let text = CStr::from_ptr(error).to_string_lossy().into_owned();
-        libc::free(error.cast());
-        text
-    };
-    Err(TorchError {
-        op,
-        message: first_line(&message).to_owned(),
-    })
 }
 
 #[cfg(test)]

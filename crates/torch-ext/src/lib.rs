@@ -1,6 +1,8 @@
 //! What libtorch can do and `tch` does not bind, as safe functions.
 //!
 //! - [`fused_adamw`]: one AdamW step over many tensors in one call. The optimizer state stays with the caller.
+//! - [`attach`] and [`Backward`]: autograd nodes whose backward pass is Rust.
+//! - [`parallel_for`]: libtorch's own threads for Rust closures.
 //! - [`load_cuda`]: makes the GPU back end of a full PyTorch install available to a program that was linked
 //!   to the CPU libtorch alone.
 //! - [`libtorch_version`]: which libtorch this is, for the record of a run.
@@ -23,9 +25,13 @@
 mod adamw;
 mod cuda;
 mod error;
+mod node;
+mod parallel;
 mod version;
 
 pub use adamw::{AdamW, fused_adamw};
 pub use cuda::load_cuda;
 pub use error::{TorchError, first_line};
+pub use node::{Backward, attach};
+pub use parallel::parallel_for;
 pub use version::libtorch_version;
