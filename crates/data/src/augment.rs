@@ -164,6 +164,29 @@ mod tests {
     }
 
     #[test]
+    fn draws_are_pinned() {
+        // An old run can be repeated only while these stay.
+        let config = AugmentConfig::default();
+        let crops: Vec<Rect> = (0..3)
+            .map(|sample| config.draw_crop(300, 200, &mut stream(sample)))
+            .collect();
+        let rect = |left, top, width, height| Rect {
+            left,
+            top,
+            width,
+            height,
+        };
+        assert_eq!(
+            crops,
+            [
+                rect(35, 15, 132, 110),
+                rect(92, 40, 119, 109),
+                rect(16, 30, 216, 165)
+            ]
+        );
+    }
+
+    #[test]
     fn mirroring_follows_its_probabilities() {
         let count = |hflip: f64, vflip: f64| {
             let config = AugmentConfig {

@@ -142,10 +142,10 @@ impl Image {
     #[must_use]
     pub fn crop(&self, rect: Rect) -> Image {
         self.assert_inside(rect);
-        let pixels = (rect.top..rect.top + rect.height)
-            .flat_map(|y| self.row(y, rect))
-            .copied()
-            .collect();
+        let mut pixels = Vec::with_capacity(rect.width * rect.height * self.channels);
+        for y in rect.top..rect.top + rect.height {
+            pixels.extend_from_slice(self.row(y, rect));
+        }
         Image::new(rect.width, rect.height, self.channels, pixels)
     }
 

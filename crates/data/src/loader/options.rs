@@ -104,7 +104,9 @@ impl LoaderOptions {
 
 /// Someone who is told of bad images.
 #[derive(Clone, Default)]
-pub struct Report(Option<Arc<dyn Fn(&DataError) + Send + Sync>>);
+pub struct Report(Option<Arc<Listener>>);
+
+type Listener = dyn Fn(&DataError) + Send + Sync;
 
 impl Report {
     /// Nobody.
