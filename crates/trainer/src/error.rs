@@ -61,6 +61,14 @@ pub enum InputError {
         /// What differs, one line for each key.
         differences: Lines,
     },
+    /// A path that leads to no weights.
+    #[error("{path}: {problem}; give a run folder, a checkpoint folder or a `model.safetensors` of a run")]
+    Weights {
+        /// The path as given.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// `--resume` was asked for and there is nothing to resume.
     #[error("run folder {folder} holds no checkpoint to resume from; leave out --resume to start this run")]
     NothingToResume {

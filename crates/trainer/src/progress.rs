@@ -79,7 +79,6 @@ impl Progress {
     }
 
     /// Warns from any thread.
-    #[must_use]
     pub fn warner(&self) -> impl Fn(&str) + Send + Sync + 'static {
         let bar = self.bar.clone();
         move |text| warn(bar.as_ref(), text)

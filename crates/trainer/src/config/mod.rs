@@ -265,7 +265,8 @@ mod tests {
 
     #[test]
     fn each_section_is_checked() {
-        let cases: [(fn(&mut PretrainConfig), &str); 18] = [
+        type Change = fn(&mut PretrainConfig);
+        let cases: [(Change, &str); 18] = [
             (|c| c.name = "a/b".into(), "`name`"),
             (|c| c.name = String::new(), "`name`"),
             (|c| c.name = "..".into(), "`name`"),

@@ -13,6 +13,8 @@ use crate::config::{
     CheckpointConfig, LogConfig, OptimizerConfig, Precision, ScheduleConfig, TrainConfig, ValidationConfig,
 };
 use crate::error::InputError;
+use crate::evaluation::Hide;
+use crate::pretrained::Pretrained;
 
 /// A folder of `count` grey pictures: a bright bar at a random-looking place on a ramp.
 fn pictures(folder: &Path, count: u32) -> PathBuf {
@@ -393,4 +395,47 @@ fn accumulation_is_a_larger_batch() {
         let difference = a.iter().zip(&b).fold(0f32, |max, (x, y)| max.max((x - y).abs()));
         assert!(difference <= 1e-5 * scale, "{name}: {difference} of {scale}"); // three steps of f32 rounding
     }
+}
+
+#[test]
+fn weights_of_a_run_reconstruct_a_file_and_a_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = tiny(folder.path());
+    let summary = run(&config);
+    let trained = Pretrained::open(&config.run_folder(), tch::Device::Cpu).unwrap();
+    assert_eq!((trained.step, &trained.config), (9, &config));
+    let files = trained.image_files(&folder.path().join("images")).unwrap();
+    assert_eq!(files.len(), 14);
+    assert_eq!(trained.image_files(&files[3]).unwrap(), files[3..4]);
+
+    let hide = Hide::Share {
+        mask_ratio: 0.6,
+        seed: 0,
+    };
+    let held_out: f64 = summary.held_out_loss.unwrap();
+    let losses: Vec<f64> = trained
+        .reconstruct(&files, &hide)
+        .unwrap()
+        .iter()
+        .map(|row| row.loss)
+        .collect();
+    // The two held-out images are among them, under the same masks.
+    let is_mean = |a: f64, b: f64| ((a + b) / 2.0 - held_out).abs() < 1e-6;
+    assert!(
+        losses
+            .iter()
+            .enumerate()
+            .any(|(i, &a)| losses[i + 1..].iter().any(|&b| is_mean(a, b))),
+        "{losses:?}"
+    );
+
+    let one = trained
+        .reconstruct(&files[..1], &Hide::Patches(vec![0, 5]))
+        .unwrap();
+    assert_eq!(one[0].input.dimensions(), (24, 32));
+    let error = trained
+        .reconstruct(&files[..1], &Hide::Patches(vec![12]))
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("there is no patch 12"), "{error}");
 }

@@ -1,0 +1,168 @@
+//! A model as a run left it, ready to be looked at.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use fcmae_analysis::Reconstruction;
+use fcmae_checkpoint::{CheckpointFolder, read_safetensors};
+use fcmae_data::{DataConfig, Dataset, read_image};
+use fcmae_model::Fcmae;
+use tch::{Device, nn};
+
+use crate::config::PretrainConfig;
+use crate::error::InputError;
+use crate::evaluation::{Hide, Images};
+use crate::saving::{MODEL, key};
+
+/// Weights, with the config they were trained under.
+#[derive(Debug)]
+pub struct Pretrained {
+    /// The file they came from.
+    pub file: PathBuf,
+    /// The run's config.
+    pub config: PretrainConfig,
+    /// Optimizer steps they were trained for.
+    pub step: u64,
+    /// Names of the data set's classes; empty where it had none.
+    pub class_names: Vec<String>,
+    /// The model.
+    pub model: Fcmae,
+    /// Its parameters.
+    pub vs: nn::VarStore,
+}
+
+impl Pretrained {
+    /// Opens the weights at `path`: a run folder (its newest checkpoint), a checkpoint folder, or a
+    /// `model.safetensors`.
+    ///
+    /// # Errors
+    /// A path without weights, a damaged file, a file that was not written by a run, weights that do not fit the
+    /// config beside them.
+    pub fn open(path: &Path, device: Device) -> Result<Pretrained> {
+        let file = find_weights(path)?;
+        let (tensors, metadata) = read_safetensors(&file)?;
+        let problem = "these weights do not carry the config of their run".to_owned();
+        let no_config = || InputError::Weights {
+            path: file.clone(),
+            problem,
+        };
+        let text = metadata.get(key::CONFIG).ok_or_else(no_config)?;
+        let name = || file.display().to_string();
+        let config: PretrainConfig = fcmae_config::from_str(text, &[])
+            .and_then(|resolved| resolved.parse())
+            .with_context(name)?;
+        config.validate().with_context(name)?;
+        let vs = nn::VarStore::new(device);
+        let model = Fcmae::new(&vs.root(), &config.fcmae())?;
+        fcmae_model::load(&vs, &tensors).with_context(name)?;
+        let classes = metadata.get(key::CLASSES).map(|text| serde_json::from_str(text));
+        Ok(Pretrained {
+            step: metadata
+                .get(key::STEP)
+                .and_then(|step| step.parse().ok())
+                .unwrap_or_default(),
+            class_names: classes.transpose().with_context(name)?.unwrap_or_default(),
+            file,
+            config,
+            model,
+            vs,
+        })
+    }
+
+    /// The image files at `path`, as this model's config reads images: one image, or those of a folder or manifest.
+    ///
+    /// # Errors
+    /// A path without images.
+    pub fn image_files(&self, path: &Path) -> Result<Vec<PathBuf>> {
+        let is_manifest = path
+            .extension()
+            .is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
+        if path.is_file() && !is_manifest {
+            return Ok(vec![path.to_owned()]);
+        }
+        let config = DataConfig {
+            path: Some(path.to_owned()),
+            ..self.config.data.clone()
+        };
+        Ok(Dataset::open(&config)?
+            .samples()
+            .iter()
+            .map(|sample| sample.path.clone())
+            .collect())
+    }
+
+    /// Reconstructs images. A random mask is keyed by the image's place in `files`.
+    ///
+    /// # Errors
+    /// An image that cannot be read; patches or a ratio that do not fit the model's grid.
+    pub fn reconstruct(&self, files: &[PathBuf], hide: &Hide) -> Result<Vec<Reconstruction>> {
+        let (options, device) = (self.config.data.decode_options(), self.vs.device());
+        let read = |(id, file): (usize, &PathBuf)| Ok((id as u64, Arc::new(read_image(file, &options)?)));
+        let images = Images::new(files.iter().enumerate().map(read), &self.config.data, device)?;
+        let mask = hide.mask(self.config.grid()?, &images.ids)?;
+        images.reconstruct(&self.model, &mask, self.config.precision.kind())
+    }
+}
+
+/// The weights' file that `path` leads to: itself, or the newest one of a run or checkpoint folder.
+///
+/// # Errors
+/// [`InputError::Weights`] where there is none.
+pub fn find_weights(path: &Path) -> Result<PathBuf> {
+    if path.is_file() {
+        return Ok(path.to_owned());
+    }
+    let inside = path.join(MODEL);
+    if inside.is_file() {
+        return Ok(inside);
+    }
+    let newest = |folder: PathBuf| CheckpointFolder::view(folder).latest();
+    let found = match newest(path.join("checkpoints"))? {
+        None if path.is_dir() => newest(path.to_owned())?,
+        found => found,
+    };
+    let problem = if path.exists() {
+        "there are no weights in this folder"
+    } else {
+        "there is no such path"
+    };
+    let error = || InputError::Weights {
+        path: path.to_owned(),
+        problem: problem.to_owned(),
+    };
+    Ok(found.map(|checkpoint| checkpoint.join(MODEL)).ok_or_else(error)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn weights_are_found_from_any_folder_of_a_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("checkpoints");
+        for step in [3, 12] {
+            let staging = CheckpointFolder::open(&root, 0).unwrap();
+            let staging = staging.begin(step).unwrap();
+            fs::write(staging.path().join(MODEL), "weights").unwrap();
+            staging.commit().unwrap();
+        }
+        let newest = root.join("step-00000012").join(MODEL);
+        for path in [folder.path(), &root, &root.join("step-00000012"), &newest] {
+            assert_eq!(find_weights(path).unwrap(), newest, "{}", path.display());
+        }
+        let older = root.join("step-00000003");
+        assert_eq!(find_weights(&older).unwrap(), older.join(MODEL));
+    }
+
+    #[test]
+    fn a_path_without_weights_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let message = |path: &Path| find_weights(path).unwrap_err().to_string();
+        assert!(message(folder.path()).contains("there are no weights in this folder; give a run folder"));
+        assert!(message(&folder.path().join("x")).contains("there is no such path"));
+    }
+}
