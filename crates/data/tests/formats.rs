@@ -33,7 +33,7 @@ fn expected(name: &str, color: Color) -> Image {
 #[test]
 fn every_mode_of_every_format_equals_pillow() {
     let files = files();
-    assert_eq!(files.len(), 43);
+    assert_eq!(files.len(), 44);
     for (name, bytes) in files {
         for color in [Color::Rgb, Color::Grey] {
             // The name says nothing true: formats are told by content.
@@ -53,6 +53,7 @@ fn every_mode_of_every_format_equals_pillow() {
             let allowed = match name.as_str() {
                 "420.jpg" | "progressive.jpg" | "restart.jpg" => SUBSAMPLED_LEVELS,
                 name if name.ends_with(".jpg") => JPEG_LEVELS,
+                "cmyk.tif" => 1, // one rounding fewer than Pillow
                 _ => 0,
             };
             assert!(

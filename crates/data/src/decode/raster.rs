@@ -82,3 +82,26 @@ fn high_byte(sample: u16) -> u8 {
 fn unit_to_byte(sample: f32) -> u8 {
     (sample.clamp(0.0, 1.0) * 255.0).round() as u8 // NaN becomes 0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use image::ImageBuffer;
+
+    #[test]
+    fn deep_colours_keep_their_high_byte() {
+        let pixels = vec![0x1234u16, 0xffff, 0x00ff, 0x8000];
+        let decoded = DynamicImage::ImageRgba16(ImageBuffer::from_raw(1, 1, pixels).unwrap());
+        assert_eq!(to_8_bits(decoded), Image::new(1, 1, 3, vec![0x12, 0xff, 0x00]));
+    }
+
+    #[test]
+    fn floats_are_clipped_and_rounded() {
+        let pixels = vec![0.5f32, -3.0, 7.0, f32::NAN, 1.0, 0.1];
+        let decoded = DynamicImage::ImageRgb32F(ImageBuffer::from_raw(2, 1, pixels).unwrap());
+        assert_eq!(
+            to_8_bits(decoded),
+            Image::new(2, 1, 3, vec![128, 0, 255, 0, 255, 26])
+        );
+    }
+}

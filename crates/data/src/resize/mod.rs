@@ -2,10 +2,12 @@
 //!
 //! Two passes, horizontal first; weights in 22-bit fixed point; sums in `i32`; 8 bits between the
 //! passes; a pass that would change nothing is left out. The kernel is Keys' cubic with a = −0.5,
-//! stretched by the scale when shrinking. (Pillow 13 takes the vertical pass first where that is cheaper
-//! and so rounds differently there; up to 12 the order was fixed, and that is the one kept.) Both inner loops run over [`LANES`] neighbouring bytes whose
-//! sums stay in registers; for the horizontal pass a strip of [`LANES`] rows is turned first, so that
-//! neighbours in memory are the same column of different rows.
+//! stretched by the scale when shrinking. (Pillow up to 12 always did this, Pillow 13 takes the vertical
+//! pass first where that is cheaper and there rounds differently; the fixed order is the one kept.)
+//!
+//! Both inner loops run over [`LANES`] neighbouring bytes whose sums stay in registers; for the horizontal
+//! pass a strip of [`LANES`] rows is turned first, so that neighbours in memory are the same column of
+//! different rows.
 
 mod taps;
 mod turn;

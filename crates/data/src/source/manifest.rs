@@ -38,6 +38,25 @@ pub(super) fn list(file: &Path) -> Result<Listing, DataError> {
     Ok(Listing { entries, class_names })
 }
 
+/// Whether `file` is a `.csv` whose header has the column `path`.
+pub(super) fn is_manifest(file: &Path) -> bool {
+    let has_path = || {
+        let mut reader = csv::ReaderBuilder::new()
+            .trim(csv::Trim::All)
+            .from_path(file)
+            .ok()?;
+        column(reader.headers().ok()?, "path")
+    };
+    file.extension().is_some_and(|e| e == "csv") && has_path().is_some()
+}
+
+/// Where the header has `name`; a byte order mark in front does not count.
+fn column(header: &csv::StringRecord, name: &str) -> Option<usize> {
+    header
+        .iter()
+        .position(|found| found.trim_start_matches('\u{feff}') == name)
+}
+
 /// One line of the table as written.
 struct Row {
     line: u64,
@@ -52,17 +71,12 @@ fn read_rows(file: &Path) -> Result<Vec<Row>, DataError> {
         .from_path(file)
         .map_err(failed)?;
     let header = reader.headers().map_err(failed)?.clone();
-    let column = |name: &str| {
-        header
-            .iter()
-            .position(|found| found.trim_start_matches('\u{feff}') == name)
-    };
-    let path_at = column("path").ok_or_else(|| DataError::MissingColumn {
+    let path_at = column(&header, "path").ok_or_else(|| DataError::MissingColumn {
         file: file.to_owned(),
         column: "path",
         found: header.iter().map(str::to_owned).collect(),
     })?;
-    let label_at = column("label");
+    let label_at = column(&header, "label");
     let mut rows = Vec::new();
     for record in reader.records() {
         let record = record.map_err(failed)?;

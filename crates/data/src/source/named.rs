@@ -39,21 +39,21 @@ pub(crate) fn open_named(home: &Path, dataset: &str, split: &str) -> Result<List
         });
     }
     let folder = home.join(dataset);
-    let splits = splits(&folder);
-    if splits.is_empty() {
-        return Err(DataError::NotFetched {
+    let file = folder.join(format!("{split}.csv"));
+    if is_name(split) && file.is_file() {
+        return manifest::list(&file);
+    }
+    match splits(&folder) {
+        found if found.is_empty() => Err(DataError::NotFetched {
             dataset: dataset.to_owned(),
             folder,
-        });
-    }
-    if !splits.iter().any(|found| found == split) {
-        return Err(DataError::MissingSplit {
+        }),
+        found => Err(DataError::MissingSplit {
             path: folder,
             split: split.to_owned(),
-            found: splits,
-        });
+            found,
+        }),
     }
-    manifest::list(&folder.join(format!("{split}.csv")))
 }
 
 /// Names of the manifests in `folder`, sorted; none when the folder cannot be listed.
@@ -61,8 +61,9 @@ fn splits(folder: &Path) -> Vec<String> {
     let mut names: Vec<String> = std::fs::read_dir(folder)
         .into_iter()
         .flatten()
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .filter_map(|name| name.strip_suffix(".csv").map(str::to_owned))
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|file| manifest::is_manifest(file))
+        .filter_map(|file| Some(file.file_stem()?.to_str()?.to_owned()))
         .collect();
     names.sort();
     names
@@ -93,12 +94,13 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         std::fs::create_dir(home.path().join("cells")).unwrap();
         std::fs::write(home.path().join("cells/train.csv"), "path\nimages/a.png\n").unwrap();
+        std::fs::write(home.path().join("cells/labels.csv"), "images/a.png  1.0\n").unwrap();
         let listing = open_named(home.path(), "cells", "train").unwrap();
         assert_eq!(listing.entries[0].path, home.path().join("cells/images/a.png"));
 
         let message = open_named(home.path(), "cells", "test").unwrap_err().to_string();
         assert!(
-            message.contains("no split `test`") && message.contains("found `train`"),
+            message.contains("no split `test`") && message.ends_with("found `train`"),
             "{message}"
         );
         let message = open_named(home.path(), "elpv", "train").unwrap_err().to_string();

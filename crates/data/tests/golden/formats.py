@@ -72,6 +72,7 @@ add("restart.jpg", encoded(photo, "JPEG", quality=95, restart_marker_blocks=2))
 add("grey.jpg", encoded(photo.convert("L"), "JPEG", quality=95))
 add("rgb.jpg", encoded(photo, "JPEG", quality=95, keep_rgb=True))
 cmyk = Image.merge("CMYK", (*smooth(40, 27, 1.0).split(), smooth(40, 27, 2.0).getchannel(0).point(lambda v: v // 2)))
+add("cmyk.tif", encoded(cmyk, "TIFF"))
 cmyk = encoded(cmyk, "JPEG", quality=95)
 add("cmyk.jpg", cmyk)
 # The same data called YCCK by Adobe's marker: other colours, and Pillow says which.
