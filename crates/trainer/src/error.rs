@@ -61,6 +61,12 @@ pub enum InputError {
         /// What differs, one line for each key.
         differences: Lines,
     },
+    /// An argument of the program that is missing or makes no sense.
+    #[error("{message}")]
+    Argument {
+        /// What is wrong and what to type.
+        message: String,
+    },
     /// A path that leads to no weights.
     #[error("{path}: {problem}; give a run folder, a checkpoint folder or a `model.safetensors` of a run")]
     Weights {

@@ -1,6 +1,6 @@
 //! Everything a run needs before its first step, checked in the order of what it costs.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -74,6 +74,8 @@ struct Started {
     at: Instant,
     step: u64,
     resumed_from: Option<u64>,
+    /// Where the images came from.
+    images: PathBuf,
 }
 
 impl Run {
@@ -109,6 +111,7 @@ impl Run {
                     &config,
                     &folder,
                     &found.path,
+                    &dataset,
                     state,
                 )?)));
             }
@@ -133,7 +136,7 @@ impl Run {
         let warn = progress.warner();
         let report = Report::to(move |error| warn(&format!("image left out: {error}")));
         let place = (state.next_epoch(), state.next_step_of_epoch());
-        let class_names = dataset.class_names().to_vec();
+        let (class_names, origin) = (dataset.class_names().to_vec(), dataset.origin().to_owned());
         let dataset = Arc::new(dataset);
         introduce(&progress, &config, &vs, &state, &dataset, held_out.as_ref());
         let is_measured = held_out.is_some();
@@ -154,6 +157,7 @@ impl Run {
                 at: Instant::now(),
                 step: state.step,
                 resumed_from,
+                images: origin,
             },
             config,
             folder,
@@ -184,7 +188,13 @@ impl Run {
             images_per_second: images / seconds.max(1e-9),
             resumed_from: self.started.resumed_from,
             parameters: parameters(&self.vs),
-            ..summary(ending, &self.config, &self.folder, &self.state)
+            ..summary(
+                ending,
+                &self.config,
+                &self.folder,
+                &self.started.images,
+                &self.state,
+            )
         }
     }
 }
@@ -327,7 +337,13 @@ fn introduce(
 }
 
 /// The summary of a run that was finished before; the model is not built for it.
-fn finished(config: &PretrainConfig, folder: &RunFolder, checkpoint: &Path, state: State) -> Result<Summary> {
+fn finished(
+    config: &PretrainConfig,
+    folder: &RunFolder,
+    checkpoint: &Path,
+    dataset: &Dataset,
+    state: State,
+) -> Result<Summary> {
     let (header, _) = fcmae_checkpoint::read_safetensors_header(checkpoint.join(saving::MODEL))?;
     let parameters = header
         .values()
@@ -335,11 +351,17 @@ fn finished(config: &PretrainConfig, folder: &RunFolder, checkpoint: &Path, stat
         .sum();
     Ok(Summary {
         parameters,
-        ..summary(Ending::AlreadyFinished, config, folder, &state)
+        ..summary(Ending::AlreadyFinished, config, folder, dataset.origin(), &state)
     })
 }
 
-fn summary(ending: Ending, config: &PretrainConfig, folder: &RunFolder, state: &State) -> Summary {
+fn summary(
+    ending: Ending,
+    config: &PretrainConfig,
+    folder: &RunFolder,
+    images: &Path,
+    state: &State,
+) -> Summary {
     let weights = folder.checkpoints().join("last").join(saving::MODEL);
     let picture = (1..=state.epochs_closed)
         .rev()
@@ -347,6 +369,7 @@ fn summary(ending: Ending, config: &PretrainConfig, folder: &RunFolder, state: &
     Summary {
         ending,
         run: folder.path().to_owned(),
+        images: images.to_owned(),
         step: state.step,
         epoch: state.epochs_closed,
         epochs: config.schedule.epochs,

@@ -25,6 +25,8 @@ pub struct Summary {
     pub ending: Ending,
     /// Its folder.
     pub run: PathBuf,
+    /// Where its images came from.
+    pub images: PathBuf,
     /// Optimizer steps done.
     pub step: u64,
     /// Epochs done.

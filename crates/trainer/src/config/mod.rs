@@ -1,5 +1,6 @@
 //! One file describes a pre-training run: its sections, their defaults (the paper's recipe), their checks.
 
+mod load;
 mod sections;
 
 use std::path::{Component, Path, PathBuf};

@@ -1,0 +1,105 @@
+//! Verbs of the program, one file each.
+
+mod bench_step;
+mod failure;
+mod inspect;
+mod output;
+mod pretrain;
+mod reconstruct;
+mod verify;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Masked pre-training of ConvNeXt V2 with a really sparse encoder.
+#[derive(Debug, Parser)]
+#[command(name = "fcmae", version, disable_help_subcommand = true, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+const EXIT_CODES: &str =
+    "Exit codes: 0 done, 1 failed, 2 bad input, 75 stopped by a signal after a checkpoint.";
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Pre-train as a config file says; the same command continues its run
+    Pretrain(pretrain::Args),
+    /// Prove the masking on this machine: sparse = masked-dense, no leak, independent images
+    Verify(verify::Args),
+    /// Picture and loss: what a model makes of an image or a folder
+    Reconstruct(reconstruct::Args),
+    /// What is in a checkpoint
+    Inspect(inspect::Args),
+    /// Time of a whole training step on random images; prints one line of JSON
+    #[command(hide = true)]
+    BenchStep(bench_step::Args),
+}
+
+/// How a verb ended, short of an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    /// It did what was asked.
+    Done,
+    /// It found what it looks for: something is wrong.
+    Failed,
+    /// A signal stopped it after a checkpoint.
+    Stopped,
+}
+
+impl Outcome {
+    fn code(self) -> u8 {
+        match self {
+            Outcome::Done => 0,
+            Outcome::Failed => 1,
+            Outcome::Stopped => 75, // EX_TEMPFAIL: try again
+        }
+    }
+}
+
+/// Runs the verb that was typed.
+pub(crate) fn main() -> ExitCode {
+    std::panic::set_hook(Box::new(failure::report_panic));
+    let verb = Cli::parse().verb;
+    match catch_unwind(AssertUnwindSafe(|| run(verb))) {
+        Ok(Ok(outcome)) => ExitCode::from(outcome.code()),
+        Ok(Err(error)) => {
+            eprintln!("error: {}", failure::describe(&error));
+            ExitCode::from(failure::code(&error))
+        }
+        Err(_) => ExitCode::from(Outcome::Failed.code()), // the hook has reported it
+    }
+}
+
+fn run(verb: Verb) -> Result<Outcome> {
+    match verb {
+        Verb::Pretrain(args) => pretrain::run(&args),
+        Verb::Verify(args) => verify::run(&args),
+        Verb::Reconstruct(args) => reconstruct::run(&args),
+        Verb::Inspect(args) => inspect::run(&args),
+        Verb::BenchStep(args) => bench_step::run(&args),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_verb_has_a_sentence_of_help() {
+        for verb in Cli::command().get_subcommands() {
+            assert!(verb.get_about().is_some(), "{}", verb.get_name());
+        }
+    }
+}

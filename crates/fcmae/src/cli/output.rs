@@ -1,0 +1,66 @@
+//! Results on stdout: JSON for programs, tables for people.
+
+use std::io::{self, Write};
+
+use anyhow::Result;
+use serde::Serialize;
+
+/// Prints one JSON object as a line.
+pub(super) fn json(value: &impl Serialize) -> Result<()> {
+    text(&(serde_json::to_string(value)? + "\n"))
+}
+
+/// Prints text as it is. A reader that has gone away (`| head`) is no error.
+pub(super) fn text(text: &str) -> Result<()> {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => Ok(result?),
+    }
+}
+
+/// Lines up columns: text to the left, and what looks like a number to the right.
+pub(super) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
+    let header: Vec<String> = header.iter().map(|&name| name.to_owned()).collect();
+    let width = |column: usize| {
+        let cells = std::iter::once(&header)
+            .chain(rows)
+            .filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or_default()
+    };
+    let widths: Vec<usize> = (0..header.len()).map(width).collect();
+    let is_number = |column: usize| {
+        rows.iter()
+            .all(|row| row[column].starts_with(|c: char| c.is_ascii_digit()))
+    };
+    let numbers: Vec<bool> = (0..header.len())
+        .map(|column| !rows.is_empty() && is_number(column))
+        .collect();
+    let line = |row: &Vec<String>| {
+        let cells = row
+            .iter()
+            .zip(&widths)
+            .zip(&numbers)
+            .map(|((cell, &width), &is_number)| {
+                if is_number {
+                    format!("{cell:>width$}")
+                } else {
+                    format!("{cell:<width$}")
+                }
+            });
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
+    };
+    std::iter::once(&header).chain(rows).map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up() {
+        let rows = [["stem", "9"], ["a·longer", "120"]].map(|row| row.map(str::to_owned).to_vec());
+        let expected = "name      count\nstem          9\na·longer    120\n";
+        assert_eq!(table(&["name", "count"], &rows), expected);
+        assert_eq!(table(&["name"], &[]), "name\n");
+    }
+}

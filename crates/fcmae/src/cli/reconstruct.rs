@@ -1,0 +1,87 @@
+//! `fcmae reconstruct`: what a model makes of an image or a folder.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use fcmae::analysis::{Reconstruction, contact_sheet};
+use fcmae::trainer::{DeviceChoice, Hide, Pretrained};
+use serde_json::json;
+
+use super::{Outcome, output};
+
+/// Arguments of `reconstruct`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Weights: the folder of a run or of a checkpoint, or a `model.safetensors`
+    weights: PathBuf,
+    /// An image, a folder of images, or a manifest `.csv`
+    images: PathBuf,
+    /// Where the picture goes: input, masked input and prediction of each image
+    #[arg(short, long, default_value = "reconstruction.png")]
+    output: PathBuf,
+    /// Hide these patches, counted row by row from 0, e.g. `0,3,7`
+    #[arg(long, value_name = "PATCHES", value_delimiter = ',', conflicts_with_all = ["mask_ratio", "seed"])]
+    hide: Vec<u32>,
+    /// Hide this share of the patches at random [default: as the model was trained]
+    #[arg(long, value_name = "RATIO")]
+    mask_ratio: Option<f64>,
+    /// Another seed hides other patches
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Most images of a folder in the picture, spread evenly over it
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=64))]
+    count: u32,
+    /// `auto`, `cpu` or `cuda:0`
+    #[arg(long, default_value = "auto")]
+    device: DeviceChoice,
+    /// Print one JSON object: the picture's name and the loss of each image
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &Args) -> Result<Outcome> {
+    let trained = Pretrained::open(&args.weights, args.device.find()?)?;
+    let all = trained.image_files(&args.images)?;
+    let count = all.len().min(args.count as usize);
+    let files: Vec<PathBuf> = (0..count).map(|i| all[i * all.len() / count].clone()).collect();
+    let rows = trained.reconstruct(&files, &hidden(args, &trained))?;
+    let picture = contact_sheet(&rows);
+    picture
+        .save(&args.output)
+        .with_context(|| format!("writing {}", args.output.display()))?;
+    let loss = rows.iter().map(|row| row.loss).sum::<f64>() / rows.len() as f64;
+    if args.json {
+        let images: Vec<_> = files
+            .iter()
+            .zip(&rows)
+            .map(|(file, row)| json!({"file": file, "loss": row.loss}))
+            .collect();
+        let (weights, step) = (&trained.file, trained.step);
+        output::json(
+            &json!({"picture": args.output, "loss": loss, "images": images, "weights": weights, "step": step}),
+        )?;
+    } else {
+        output::text(&table(&files, &rows, loss, &args.output))?;
+    }
+    Ok(Outcome::Done)
+}
+
+fn hidden(args: &Args, trained: &Pretrained) -> Hide {
+    if !args.hide.is_empty() {
+        return Hide::Patches(args.hide.clone());
+    }
+    let mask_ratio = args.mask_ratio.unwrap_or(trained.config.mask.mask_ratio);
+    Hide::Share {
+        mask_ratio,
+        seed: args.seed,
+    }
+}
+
+fn table(files: &[PathBuf], rows: &[Reconstruction], loss: f64, picture: &Path) -> String {
+    let row = |(file, row): (&PathBuf, &Reconstruction)| {
+        vec![file.display().to_string(), format!("{:.4}", row.loss)]
+    };
+    let rows: Vec<_> = files.iter().zip(rows).map(row).collect();
+    let table = output::table(&["image", "masked loss"], &rows);
+    format!("{table}\nmean loss {loss:.4}; picture: {}\n", picture.display())
+}

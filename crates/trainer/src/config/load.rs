@@ -1,0 +1,118 @@
+//! From a file and `--set` overrides to a checked config.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use fcmae_config::{ConfigError, Resolved};
+
+use super::PretrainConfig;
+use crate::error::InputError;
+
+impl PretrainConfig {
+    /// Reads a config file with the files it extends, applies `overrides` (`key.path=value`), and checks the
+    /// result. A run folder stands for the config inside it.
+    ///
+    /// Where no `name` is given, the file's own name (without `.toml`) becomes the run's.
+    ///
+    /// # Errors
+    /// Unknown keys (the nearest one is suggested), wrong types and values, with file and line.
+    pub fn load(file: &Path, overrides: &[String]) -> Result<PretrainConfig> {
+        let (resolved, config) = read(file, overrides)?;
+        config.validate().map_err(|error| {
+            let place = place(&resolved, &error).unwrap_or_else(|| file.display().to_string());
+            anyhow::Error::new(error).context(place)
+        })?;
+        Ok(config)
+    }
+
+    /// As [`PretrainConfig::load`], without the checks: for a file that describes a model and no run.
+    ///
+    /// # Errors
+    /// Unknown keys and wrong types, with file and line.
+    pub fn load_unchecked(file: &Path, overrides: &[String]) -> Result<PretrainConfig, ConfigError> {
+        Ok(read(file, overrides)?.1)
+    }
+}
+
+fn read(file: &Path, overrides: &[String]) -> Result<(Resolved, PretrainConfig), ConfigError> {
+    let file = config_file(file);
+    let resolved = fcmae_config::load(&file, overrides)?;
+    let mut config: PretrainConfig = resolved.parse()?;
+    if resolved.origin("name").is_none()
+        && let Some(stem) = file.file_stem()
+    {
+        config.name = stem.to_string_lossy().into_owned();
+    }
+    Ok((resolved, config))
+}
+
+/// A run folder stands for its resolved config.
+fn config_file(path: &Path) -> PathBuf {
+    let inside = path.join("config.toml");
+    if inside.is_file() { inside } else { path.to_owned() }
+}
+
+/// Where the key was given that the message names first.
+fn place(resolved: &Resolved, error: &InputError) -> Option<String> {
+    let message = error.to_string();
+    let key = message.strip_prefix('`')?.split('`').next()?;
+    resolved.origin(key).map(ToString::to_string)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn file(folder: &Path, text: &str) -> PathBuf {
+        let file = folder.join("first-try.toml");
+        fs::write(&file, text).unwrap();
+        file
+    }
+
+    #[test]
+    fn the_run_is_named_after_its_file_unless_it_has_a_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = file(folder.path(), "[data]\npath = \"x\"");
+        assert_eq!(PretrainConfig::load(&file, &[]).unwrap().name, "first-try");
+        let named = PretrainConfig::load(&file, &["name=other".into()]).unwrap();
+        assert_eq!(named.name, "other");
+    }
+
+    #[test]
+    fn a_run_folder_stands_for_its_config() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(
+            folder.path().join("config.toml"),
+            "name = \"a\"\n[data]\npath = \"x\"",
+        )
+        .unwrap();
+        assert_eq!(PretrainConfig::load(folder.path(), &[]).unwrap().name, "a");
+    }
+
+    #[test]
+    fn a_refused_value_is_shown_with_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = file(folder.path(), "[data]\npath = \"x\"\nimage_size = 225\n");
+        let error = PretrainConfig::load(&file, &[]).unwrap_err();
+        let shown = format!("{error:#}");
+        assert!(
+            shown.contains("first-try.toml:3: `data.image_size`: image height 225"),
+            "{shown}"
+        );
+        let error = PretrainConfig::load(&file, &["data.image_size=7".into()]).unwrap_err();
+        assert!(
+            format!("{error:#}").starts_with("--set data.image_size=7: `data.image_size`:"),
+            "{error:#}"
+        );
+    }
+
+    #[test]
+    fn a_problem_without_a_place_names_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = PretrainConfig::load(&file(folder.path(), "seed = 1"), &[]).unwrap_err();
+        let shown = format!("{error:#}");
+        assert!(shown.contains("first-try.toml: no images given"), "{shown}");
+    }
+}
