@@ -1,4 +1,34 @@
-//! Pre-training: the loop, and everything a run needs around the model.
+//! Pre-training: the recipe, the loop, and everything a run needs around the model.
+//!
+//! A [`PretrainConfig`] describes a run, with the paper's recipe (Table 8) as its defaults; [`pretrain`] carries it
+//! out and leaves a [run folder](RunFolder); [`Pretrained`] opens what came out of it.
+//!
+//! | piece | what |
+//! |---|---|
+//! | [`Schedule`] | linear warm-up, then half a cosine, over fractional epochs |
+//! | [`Optimizer`] | AdamW in two groups, decayed and not ([`is_decayed`]) |
+//! | [`State`] | where a run stands: step, smoothed loss, machine, config |
+//! | [`Record`] | a line of `metrics.jsonl`; [`EventWriter`] writes the same for TensorBoard |
+//! | [`StopFlag`] | a signal or another thread asks the run to save itself and return |
+//!
+//! **The promise.** A run that is stopped anywhere (a signal, a kill, a full disk) and started again ends with the
+//! same bits as one that was left alone, on the same machine, libtorch and number of threads. So nothing in a step
+//! draws from libtorch's generator: order, augmentation, masks and DropPath are keyed by (seed, epoch, sample). A
+//! checkpoint lies between two optimizer steps, never inside an accumulation window; what a stop throws away is
+//! taken again.
+//!
+//! It knows no command line and prints to stderr only. It does not fine-tune or probe yet.
+//!
+//! ```
+//! use fcmae_trainer::{PretrainConfig, is_decayed};
+//!
+//! let config = PretrainConfig::default();
+//! let images = config.train.images_per_step();
+//! assert_eq!((images, config.optimizer.peak_lr(images)), (4096, 2.4e-3));
+//! let schedule = config.schedule.build(2.4e-3);
+//! assert_eq!(schedule.lr(10.0), 6e-4); // a quarter of the warm-up
+//! assert!(is_decayed("mask_token", &[1, 512, 1, 1], true));
+//! ```
 
 mod batches;
 mod bench;
@@ -8,9 +38,12 @@ mod error;
 mod evaluation;
 mod groups;
 mod held_out;
+mod input;
+mod introduction;
 mod machine;
 mod meter;
 mod metrics;
+mod network;
 mod optimizer;
 mod pictures;
 mod prepare;

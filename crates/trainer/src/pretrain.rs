@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
+use fcmae_data::DataError;
 use fcmae_model::Step;
 
 use crate::config::PretrainConfig;
@@ -53,7 +54,10 @@ pub fn pretrain(config: &PretrainConfig, options: &PretrainOptions) -> Result<Su
     };
     let ending = run.train();
     run.progress.finish();
-    Ok(run.summary(ending?))
+    match ending {
+        Ok(ending) => Ok(run.summary(ending)),
+        Err(error) => Err(run.rescue(error)),
+    }
 }
 
 impl Run {
@@ -81,7 +85,7 @@ impl Run {
     fn step(&mut self) -> Result<bool> {
         let accumulate = self.config.train.accumulate;
         let lr = self.schedule.lr(self.state.fractional_epoch());
-        self.optimizer.zero_grad();
+        self.network.optimizer.zero_grad();
         let (mut loss, mut skipped) = (0.0, 0);
         for _ in 0..accumulate {
             if self.stop.is_raised() {
@@ -92,15 +96,15 @@ impl Run {
                 precision: self.config.precision.kind(),
                 draws: batch.draws.as_ref(),
             };
-            let part = self.model.loss(&batch.images, &batch.mask, &step)? / accumulate as f64;
+            let part = self.network.model.loss(&batch.images, &batch.mask, &step)? / accumulate as f64;
             loss += self.finite(part.double_value(&[]))?;
             part.f_backward()?;
             skipped += batch.skipped;
             self.meter.add(batch.mask.images(), batch.waited);
         }
         let clip = self.config.optimizer.clip_grad;
-        let grad_norm = (clip > 0.0).then(|| self.optimizer.clip_grad_norm(clip));
-        self.optimizer.step(lr)?;
+        let grad_norm = (clip > 0.0).then(|| self.network.optimizer.clip_grad_norm(clip));
+        self.network.optimizer.step(lr)?;
         self.state.add_step(loss, skipped);
         self.report_step(loss, lr, grad_norm)?;
         Ok(true)
@@ -128,7 +132,7 @@ impl Run {
         let (validation, log) = (&self.config.validation, &self.config.log);
         let mut held_out = None;
         if self.held_out.is_measured && self.is_due(epoch, validation.every_epochs) {
-            held_out = self.held_out.images.loss(&self.model, &self.stop)?;
+            held_out = self.held_out.images.loss(&self.network.model, &self.stop)?;
             if held_out.is_none() {
                 return Ok(false);
             }
@@ -137,7 +141,7 @@ impl Run {
             let rows = self
                 .held_out
                 .images
-                .reconstruct(&self.model, log.reconstruction_images)?;
+                .reconstruct(&self.network.model, log.reconstruction_images)?;
             pictures::write(&self.folder, &mut self.events, epoch, self.state.step, &rows)?;
         }
         let record = EpochRecord {
@@ -175,14 +179,8 @@ impl Run {
 
     fn save(&mut self) -> Result<()> {
         let step = self.state.step;
-        saving::save(
-            &self.checkpoints,
-            &self.vs,
-            &self.optimizer,
-            &self.state,
-            &self.class_names,
-        )
-        .with_context(|| format!("the run stops at step {step}, which is not saved"))?;
+        saving::save(&self.checkpoints, &self.network, &self.state, &self.class_names)
+            .with_context(|| format!("the run stops at step {step}, which is not saved"))?;
         self.saved = Some((step, self.state.epochs_closed));
         Ok(())
     }
@@ -194,6 +192,20 @@ impl Run {
             self.save()?;
         }
         Ok(Ending::Stopped)
+    }
+
+    /// An image that cannot be read costs no step: what was done before it is saved.
+    fn rescue(&mut self, error: anyhow::Error) -> anyhow::Error {
+        if self.state.step == 0 || !error.chain().any(|cause| cause.is::<DataError>()) {
+            return error;
+        }
+        match self.stop() {
+            Ok(_) => {
+                let step = self.state.step;
+                error.context(format!("the run stops after step {step}, which is saved"))
+            }
+            Err(unsaved) => error.context(unsaved),
+        }
     }
 
     fn report_step(&mut self, loss: f64, lr: f64, grad_norm: Option<f64>) -> Result<()> {

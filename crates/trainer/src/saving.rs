@@ -6,9 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use fcmae_checkpoint::{CheckpointFolder, Tensors, read_json, read_safetensors};
 use fcmae_model::{from_data, to_data};
-use tch::nn;
 
-use crate::optimizer::Optimizer;
+use crate::network::Network;
 use crate::state::State;
 
 /// The weights, with the resolved config and the class names in the file's metadata.
@@ -34,12 +33,11 @@ pub(crate) mod key {
 /// Weights that are not finite: such a checkpoint would replace good ones. What the system refuses.
 pub(crate) fn save(
     folder: &CheckpointFolder,
-    vs: &nn::VarStore,
-    optimizer: &Optimizer,
+    network: &Network,
     state: &State,
     class_names: &[String],
 ) -> Result<PathBuf> {
-    for (name, weight) in vs.variables() {
+    for (name, weight) in network.vs.variables() {
         ensure!(
             weight.isfinite().all().int64_value(&[]) != 0,
             "step {}: the weights {name} are not finite, so no checkpoint is written; lower `optimizer.lr` or set \
@@ -52,13 +50,14 @@ pub(crate) fn save(
         (key::STEP.to_owned(), state.step.to_string()),
         (key::CLASSES.to_owned(), serde_json::to_string(class_names)?),
     ]);
-    let moments: Tensors = optimizer
+    let moments: Tensors = network
+        .optimizer
         .state()
         .iter()
         .map(|(name, t)| (name.clone(), to_data(t)))
         .collect();
     let staging = folder.begin(state.step)?;
-    staging.write_tensors(MODEL, &fcmae_model::tensors(vs), &metadata)?;
+    staging.write_tensors(MODEL, &fcmae_model::tensors(&network.vs), &metadata)?;
     staging.write_tensors(OPTIMIZER, &moments, &BTreeMap::new())?;
     staging.write_json(STATE, state)?;
     Ok(staging.commit()?)
@@ -70,18 +69,14 @@ pub(crate) fn read_state(checkpoint: &Path) -> Result<State> {
 }
 
 /// Fills weights and moments from a checkpoint.
-pub(crate) fn load(
-    checkpoint: &Path,
-    vs: &nn::VarStore,
-    optimizer: &mut Optimizer,
-    steps: u64,
-) -> Result<()> {
+pub(crate) fn load(checkpoint: &Path, network: &mut Network, steps: u64) -> Result<()> {
     let file = checkpoint.join(MODEL);
     let (weights, _) = read_safetensors(&file)?;
-    fcmae_model::load(vs, &weights).with_context(|| file.display().to_string())?;
+    fcmae_model::load(&network.vs, &weights).with_context(|| file.display().to_string())?;
     let file = checkpoint.join(OPTIMIZER);
     let (moments, _) = read_safetensors(&file)?;
-    optimizer
+    network
+        .optimizer
         .load_state(steps, |name| {
             Ok(moments.get(name).map(|data| from_data(name, data)).transpose()?)
         })

@@ -4,7 +4,11 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use crate::config::PretrainConfig;
 use crate::machine::Machine;
+use crate::run_folder::RunFolder;
+use crate::saving::MODEL;
+use crate::state::State;
 
 /// How a run came to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -53,4 +57,32 @@ pub struct Summary {
     pub weights: Option<PathBuf>,
     /// The newest picture of reconstructions.
     pub reconstruction: Option<PathBuf>,
+}
+
+impl Summary {
+    /// What config, folder and state tell; the rest is empty.
+    pub(crate) fn new(ending: Ending, config: &PretrainConfig, folder: &RunFolder, state: &State) -> Summary {
+        let weights = folder.checkpoints().join("last").join(MODEL);
+        let pictures = (1..=state.epochs_closed)
+            .rev()
+            .map(|epoch| folder.reconstruction(epoch));
+        Summary {
+            ending,
+            run: folder.path().to_owned(),
+            images: PathBuf::new(),
+            step: state.step,
+            epoch: state.epochs_closed,
+            epochs: config.schedule.epochs,
+            resumed_from: None,
+            train_loss: state.train_loss,
+            first_held_out_loss: state.held_out.first,
+            held_out_loss: state.held_out.last,
+            parameters: 0,
+            seconds: 0.0,
+            images_per_second: 0.0,
+            machine: state.machine.clone(),
+            weights: weights.exists().then_some(weights),
+            reconstruction: pictures.into_iter().find(|file| file.exists()),
+        }
+    }
 }

@@ -135,6 +135,7 @@ fn ending(summary: &Summary) -> String {
         Ending::AlreadyFinished => {
             format!("this run was finished before ({epochs} epochs); more `schedule.epochs` extend it")
         }
+        Ending::Stopped if *step == 0 => "stopped before the first step; there is nothing to save".to_owned(),
         Ending::Stopped => format!("stopped and saved at step {step}, after {epoch} of {epochs} epochs"),
         Ending::Finished => {
             let time = duration(Duration::from_secs_f64(summary.seconds));

@@ -114,6 +114,12 @@ impl PretrainConfig {
             .map_err(|error| InputError::config("data.image_size", error.to_string()))
     }
 
+    /// The learning rate after the warm-up.
+    #[must_use]
+    pub fn peak_lr(&self) -> f64 {
+        self.optimizer.peak_lr(self.train.images_per_step())
+    }
+
     /// The folder of this run.
     #[must_use]
     pub fn run_folder(&self) -> PathBuf {

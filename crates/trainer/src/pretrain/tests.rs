@@ -323,6 +323,58 @@ fn a_loss_that_is_not_finite_stops_the_run_and_names_the_step() {
     assert!(message.contains("no checkpoint was written yet"), "{message}");
 }
 
+/// The broken image is one of the held-out ones: it is met after the first epoch's last step.
+#[test]
+fn a_broken_image_is_named_and_costs_no_step() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = tiny(folder.path());
+    config.checkpoint = CheckpointConfig {
+        every_epochs: 0,
+        every_steps: 0,
+        keep: 1,
+    };
+    let all = fcmae_data::Dataset::open(&config.data).unwrap();
+    let (_, held_out) = all.split_validation(config.data.val_fraction, 0).unwrap();
+    let file = held_out.samples()[0].path.clone();
+    let bytes = fs::read(&file).unwrap();
+    fs::write(&file, &bytes[..bytes.len() / 2]).unwrap();
+    let error = pretrain(&config, &quiet(Start::Continue, StopFlag::default())).unwrap_err();
+    let message = format!("{error:#}");
+    assert!(
+        message.starts_with("the run stops after step 3, which is saved: "),
+        "{message}"
+    );
+    assert!(
+        message.contains(file.file_name().unwrap().to_str().unwrap()),
+        "{message}"
+    );
+
+    fs::write(&file, &bytes).unwrap();
+    assert_eq!(run(&config).resumed_from, Some(3));
+}
+
+#[test]
+fn a_broken_training_image_can_be_skipped_and_is_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = tiny(folder.path());
+    config.data.on_error = fcmae_data::OnError::Skip;
+    config.data.val_fraction = 0.0;
+    fs::write(folder.path().join("images/003.png"), "no image").unwrap();
+    config.train = TrainConfig {
+        batch_size: 7,
+        accumulate: 2,
+    };
+    run(&config);
+    let left = left(&config);
+    let skipped: Vec<_> = left
+        .metrics
+        .iter()
+        .filter(|line| line["kind"] == "epoch")
+        .map(|line| line["skipped"].as_u64())
+        .collect();
+    assert_eq!(skipped, [Some(1); 3]);
+}
+
 #[test]
 fn input_that_is_refused_leaves_no_folder_behind() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,0 +1,79 @@
+//! What a run is given, checked before anything is made: config, device, images.
+
+use anyhow::Result;
+use fcmae_data::{DataConfig, Dataset};
+use fcmae_random::hash64;
+use tch::Device;
+
+use crate::batches::steps_per_epoch;
+use crate::config::PretrainConfig;
+use crate::machine::{DeviceChoice, Machine};
+use crate::pretrain::Start;
+use crate::run_folder::fresh_name;
+use crate::state::{DataStamp, State};
+
+/// A run's input, without fault.
+#[derive(Debug)]
+pub(crate) struct Input {
+    pub(crate) config: PretrainConfig,
+    pub(crate) device: Device,
+    /// The images to train on.
+    pub(crate) dataset: Dataset,
+    /// Those that are held out, where the config asks for them.
+    pub(crate) held_out: Option<Dataset>,
+    /// The state before the first step.
+    pub(crate) beginning: State,
+}
+
+impl Input {
+    /// Checks the config, finds the device and lists the images; sets libtorch's number of threads.
+    pub(crate) fn check(config: &PretrainConfig, start: Start) -> Result<Input> {
+        config.validate()?;
+        let mut config = config.clone();
+        if start == Start::Fresh {
+            config.name = fresh_name(&config.output_dir, &config.name);
+        }
+        let device = config.device.parse::<DeviceChoice>()?.find()?;
+        let machine = Machine::set_up(device, config.threads);
+        let (dataset, held_out) = datasets(&config)?;
+        config.check_data_size(dataset.len())?;
+        let steps = steps_per_epoch(dataset.len(), &config);
+        let text = fcmae_config::to_toml(&config)?;
+        let beginning = State::new(config.seed, steps, stamp(&dataset), machine, text);
+        Ok(Input {
+            config,
+            device,
+            dataset,
+            held_out,
+            beginning,
+        })
+    }
+}
+
+fn datasets(config: &PretrainConfig) -> Result<(Dataset, Option<Dataset>)> {
+    let all = Dataset::open(&config.data)?;
+    let validation = &config.validation;
+    if !validation.split.is_empty() {
+        let data = DataConfig {
+            split: validation.split.clone(),
+            ..config.data.clone()
+        };
+        return Ok((all, Some(Dataset::open(&data)?)));
+    }
+    if config.data.val_fraction == 0.0 {
+        return Ok((all, None));
+    }
+    let (train, held_out) = all.split_validation(config.data.val_fraction, validation.seed)?;
+    Ok((train, Some(held_out)))
+}
+
+fn stamp(dataset: &Dataset) -> DataStamp {
+    let mut names = String::new();
+    for sample in dataset.samples() {
+        names += &format!("{}\t{}\n", sample.id, sample.name);
+    }
+    DataStamp {
+        images: dataset.len(),
+        fingerprint: format!("{:016x}", hash64(names.as_bytes())),
+    }
+}
