@@ -199,6 +199,10 @@ fn report(step: &Step, rounds: &[Round]) -> Value {
             "seconds_of_rounds": rounds.iter().map(|round| of(round).seconds).collect::<Vec<_>>(),
         })
     };
+    let ratios: Vec<f64> = rounds
+        .iter()
+        .map(|round| round.peer.seconds / round.ours.seconds)
+        .collect();
     json!({
         "date": date(),
         "machine": doctor::describe_cpu(&fs::read_to_string("/proc/cpuinfo").unwrap_or_default()),
@@ -212,7 +216,9 @@ fn report(step: &Step, rounds: &[Round]) -> Value {
         "ours": side(|round| round.ours),
         "peer": side(|round| round.peer),
         // of each round, then the middle: a busy spell hits both sides of a round
-        "times_as_fast": median(rounds.iter().map(|round| round.peer.seconds / round.ours.seconds)),
+        "times_as_fast": median(ratios.iter().copied()),
+        "times_as_fast_of_rounds": ratios,
+        "spread": spread(rounds),
     })
 }
 
@@ -243,11 +249,38 @@ fn table(report: &Value) -> String {
             ["seconds", "images_per_second", "peak_mib", "first_loss"].map(|key| number(side, key));
         out += &format!("{name:14}{seconds:12.3}{images:12.1}{peak:12.0}{loss:12.4}\n");
     }
-    let ratio = report["times_as_fast"].as_f64().unwrap_or(f64::NAN);
-    out + &format!(
-        "{ratio:.2} times as fast, {:.2} of the memory\n",
-        number("ours", "peak_mib") / number("peer", "peak_mib")
-    )
+    let ratio = |key: &str| report[key].as_f64().unwrap_or(f64::NAN);
+    let rounds = report["times_as_fast_of_rounds"].as_array().into_iter().flatten();
+    let rounds: Vec<String> = rounds
+        .filter_map(Value::as_f64)
+        .map(|r| format!("{r:.2}"))
+        .collect();
+    let memory = number("ours", "peak_mib") / number("peer", "peak_mib");
+    out += &format!(
+        "{:.2} times as fast (rounds: {}), {memory:.2} of the memory\n",
+        ratio("times_as_fast"),
+        rounds.join(", ")
+    );
+    if ratio("spread") > QUIET {
+        out += &format!(
+            "NOT RELIABLE: the slowest round took {:.1} times the fastest; run it again on a quiet machine\n",
+            ratio("spread")
+        );
+    }
+    out
+}
+
+/// Rounds of one program that differ by more than this were disturbed by something else on the machine.
+const QUIET: f64 = 1.25;
+
+/// The slowest round over the fastest, of the side where that is worse.
+fn spread(rounds: &[Round]) -> f64 {
+    let side = |of: fn(&Round) -> Measured| {
+        let seconds = rounds.iter().map(|round| of(round).seconds);
+        let (low, high) = seconds.fold((f64::MAX, 0.0), |(low, high), s| (s.min(low), s.max(high)));
+        high / low
+    };
+    side(|round| round.ours).max(side(|round| round.peer))
 }
 
 fn write(report: &Value) -> Result<PathBuf> {
@@ -310,6 +343,21 @@ mod tests {
     }
 
     #[test]
+    fn a_quiet_run_is_not_warned_of() {
+        let side = |seconds| Measured {
+            seconds,
+            peak_mib: 500.0,
+            first_loss: 1.0,
+        };
+        let rounds = [1.0, 1.1].map(|s| Round {
+            ours: side(s),
+            peer: side(2.0 * s),
+        });
+        assert!((spread(&rounds) - 1.1).abs() < 1e-9);
+        assert!(!table(&report(&step(&[]), &rounds)).contains("NOT RELIABLE"));
+    }
+
+    #[test]
     fn the_middle_counts_and_the_ratio_is_taken_per_round() {
         assert_eq!(median([3.0, 1.0, 2.0].into_iter()), 2.0);
         assert_eq!(median([4.0, 1.0].into_iter()), 2.5);
@@ -332,7 +380,11 @@ mod tests {
         assert_eq!(report["ours"]["peak_mib"], 510.0);
         let table = table(&report);
         assert!(
-            table.contains("2.00 times as fast, 0.51 of the memory"),
+            table.contains("2.00 times as fast (rounds: 2.00, 2.00, 2.50), 0.51 of the memory"),
+            "{table}"
+        );
+        assert!(
+            table.contains("NOT RELIABLE: the slowest round took 10.0 times the fastest"),
             "{table}"
         );
     }
