@@ -3,10 +3,18 @@
 use std::error::Error;
 
 use fcmae::analysis::contact_sheet;
-use fcmae::data::{Color, DataConfig, Dataset, channel_stats};
-use fcmae::decoder::DecoderConfig;
-use fcmae::encoder::EncoderConfig;
-use fcmae::trainer::*;
+use fcmae::data::{Dataset, channel_stats};
+use fcmae::trainer::{Hide, PretrainConfig, PretrainOptions, Pretrained, pretrain};
+
+const CONFIG: &str = r#"
+device = "cpu"
+model = { depths = [1, 1, 1], dims = [8, 16, 24], in_chans = 1 }
+decoder = { depth = 1, dim = 24 }
+data = { image_size = [48, 64], color = "grey", mean = [0.5], std = [0.25], val_fraction = 0.25 }
+optimizer = { lr = 3e-3 }
+schedule = { epochs = 8, warmup_epochs = 1 }
+train = { batch_size = 6, accumulate = 1 }
+"#;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
@@ -18,52 +26,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         rings.save(folder.path().join(format!("{i:02}.png")))?;
     }
 
-    let mut data = DataConfig {
-        path: Some(folder.path().to_owned()),
-        image_size: [48, 64], // not square, and a multiple of the total stride 16
-        color: Color::Grey,
-        mean: vec![0.5],
-        std: vec![0.25],
-        val_fraction: 0.25,
-        ..Default::default()
-    };
-    (data.mean, data.std) = channel_stats(&Dataset::open(&data)?)?;
-    let config = PretrainConfig {
-        output_dir: folder.path().join("runs"),
-        device: "cpu".into(),
-        model: EncoderConfig {
-            depths: vec![1; 3],
-            dims: vec![8, 16, 24],
-            in_chans: 1,
-            ..Default::default()
-        },
-        decoder: DecoderConfig { depth: 1, dim: 24 },
-        data,
-        optimizer: OptimizerConfig {
-            lr: Some(3e-3),
-            ..Default::default()
-        },
-        schedule: ScheduleConfig {
-            epochs: 8,
-            warmup_epochs: 1.0,
-            min_lr: 0.0,
-        },
-        train: TrainConfig {
-            batch_size: 6,
-            accumulate: 1,
-        },
-        ..Default::default()
-    };
-    let summary = pretrain(
-        &config,
-        &PretrainOptions {
-            verbosity: Verbosity::Quiet,
-            ..Default::default()
-        },
-    )?;
+    let mut config: PretrainConfig = fcmae::config::from_str(CONFIG, &[])?.parse()?;
+    config.output_dir = folder.path().join("runs");
+    config.data.path = Some(folder.path().to_owned());
+    (config.data.mean, config.data.std) = channel_stats(&Dataset::open(&config.data)?)?;
+    let summary = pretrain(&config, &PretrainOptions::default())?; // what it says on the way goes to stderr
     let (first, last) = (
-        summary.first_held_out_loss.unwrap_or(0.0),
-        summary.held_out_loss.unwrap_or(0.0),
+        summary.first_held_out_loss.ok_or("no images held out")?,
+        summary.held_out_loss.ok_or("no images held out")?,
     );
     report(&format!(
         "{} steps: held-out loss {first:.4} -> {last:.4}",
@@ -73,14 +43,11 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let trained = Pretrained::open(&summary.run, tch::Device::Cpu)?;
     let files = trained.image_files(folder.path())?;
-    let rows = trained.reconstruct(
-        &files[..2],
-        &Hide::Share {
-            mask_ratio: 0.5,
-            seed: 1,
-        },
-    )?;
-    let sheet = contact_sheet(&rows);
+    let hide = Hide::Share {
+        mask_ratio: 0.5,
+        seed: 1,
+    };
+    let sheet = contact_sheet(&trained.reconstruct(&files[..2], &hide)?);
     report(&format!(
         "two reconstructions in a picture of {} × {} pixels",
         sheet.width(),

@@ -1,5 +1,8 @@
 //! What a run is given, checked before anything is made: config, device, images.
 
+use std::collections::HashSet;
+use std::path::Path;
+
 use anyhow::Result;
 use fcmae_data::{DataConfig, Dataset};
 use fcmae_random::hash64;
@@ -7,6 +10,7 @@ use tch::Device;
 
 use crate::batches::steps_per_epoch;
 use crate::config::PretrainConfig;
+use crate::error::InputError;
 use crate::machine::{DeviceChoice, Machine};
 use crate::pretrain::Start;
 use crate::run_folder::fresh_name;
@@ -58,13 +62,36 @@ fn datasets(config: &PretrainConfig) -> Result<(Dataset, Option<Dataset>)> {
             split: validation.split.clone(),
             ..config.data.clone()
         };
-        return Ok((all, Some(Dataset::open(&data)?)));
+        let held_out = Dataset::open(&data)?;
+        refuse_overlap(&all, &held_out, &validation.split)?;
+        return Ok((all, Some(held_out)));
     }
     if config.data.val_fraction == 0.0 {
         return Ok((all, None));
     }
     let (train, held_out) = all.split_validation(config.data.val_fraction, validation.seed)?;
     Ok((train, Some(held_out)))
+}
+
+/// A manifest, and a folder without parts, yield the same images whatever split is asked for.
+fn refuse_overlap(train: &Dataset, held_out: &Dataset, split: &str) -> Result<(), InputError> {
+    let trained: HashSet<&Path> = train
+        .samples()
+        .iter()
+        .map(|sample| sample.path.as_path())
+        .collect();
+    let Some(both) = held_out
+        .samples()
+        .iter()
+        .find(|sample| trained.contains(sample.path.as_path()))
+    else {
+        return Ok(());
+    };
+    let message = format!(
+        "{split:?} gives images that are trained on, such as {}; hold out a share with `data.val_fraction` instead",
+        both.path.display()
+    );
+    Err(InputError::config("validation.split", message))
 }
 
 fn stamp(dataset: &Dataset) -> DataStamp {

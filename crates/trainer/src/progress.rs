@@ -108,11 +108,14 @@ impl Progress {
         }
     }
 
-    /// Steps are about to begin: time is counted from now.
+    /// Steps are about to begin: time is counted from now, and the bar appears.
     pub fn begin(&mut self) {
         self.started = Instant::now();
         self.last_line = self.started;
         self.first_step = None;
+        if let Some(bar) = &self.bar {
+            bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(8));
+        }
     }
 
     /// Takes the bar away.
@@ -132,7 +135,7 @@ fn bar() -> ProgressBar {
     let style = ProgressStyle::with_template("{bar:24.cyan/blue} {pos}/{len} · {msg}")
         .expect("the template is a constant and is valid")
         .progress_chars("━━ ");
-    ProgressBar::with_draw_target(Some(1), ProgressDrawTarget::stderr_with_hz(8)).with_style(style)
+    ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden()).with_style(style)
 }
 
 fn describe(shown: &Shown) -> String {

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use fcmae::analysis::{Reconstruction, contact_sheet};
-use fcmae::trainer::{DeviceChoice, Hide, Pretrained};
+use fcmae::trainer::{DeviceChoice, Hide, InputError, Pretrained};
 use serde_json::json;
 
 use super::{Outcome, output};
@@ -46,9 +46,9 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
     let files: Vec<PathBuf> = (0..count).map(|i| all[i * all.len() / count].clone()).collect();
     let rows = trained.reconstruct(&files, &hidden(args, &trained))?;
     let picture = contact_sheet(&rows);
-    picture
-        .save(&args.output)
-        .with_context(|| format!("writing {}", args.output.display()))?;
+    picture.save(&args.output).map_err(|error| InputError::Argument {
+        message: format!("--output {}: {error}", args.output.display()),
+    })?;
     let loss = rows.iter().map(|row| row.loss).sum::<f64>() / rows.len() as f64;
     if args.json {
         let images: Vec<_> = files

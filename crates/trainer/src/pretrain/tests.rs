@@ -404,6 +404,31 @@ fn without_held_out_images_nothing_is_measured_and_training_images_are_pictured(
 }
 
 #[test]
+fn a_split_is_held_out_as_a_whole_and_never_trained_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = tiny(folder.path());
+    let images = config.data.path.clone().unwrap();
+    config.data.val_fraction = 0.0;
+    config.validation.split = "val".into();
+    config.schedule.epochs = 1;
+    let message = refusal(&config, Start::Continue);
+    assert!(
+        message.starts_with("`validation.split`: \"val\" gives images that are trained on"),
+        "{message}"
+    );
+
+    for (part, numbers) in [("train", 0..10), ("val", 10..14)] {
+        fs::create_dir(images.join(part)).unwrap();
+        for i in numbers {
+            let name = format!("{i:03}.png");
+            fs::rename(images.join(&name), images.join(part).join(&name)).unwrap();
+        }
+    }
+    let summary = run(&config);
+    assert_eq!((summary.step, summary.held_out_loss.is_some()), (2, true)); // 10 images in steps of 4
+}
+
+#[test]
 fn bf16_trains_to_about_the_same_loss() {
     let folder = tempfile::tempdir().unwrap();
     let mut config = tiny(folder.path());
