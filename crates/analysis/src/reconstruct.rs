@@ -20,7 +20,7 @@ pub struct PixelStatistics {
 pub struct Reconstruction {
     /// The image.
     pub input: RgbImage,
-    /// The image with hidden patches in mid-grey.
+    /// The image with hidden patches in slate blue.
     pub masked: RgbImage,
     /// Predictions at hidden patches; at visible ones the input, for the model's output there is untrained
     /// (fact sheet §2.7).
@@ -109,9 +109,9 @@ fn to_pictures(images: &Tensor, statistics: &PixelStatistics) -> Vec<RgbImage> {
         .collect()
 }
 
-/// The picture with hidden patches painted grey.
+/// The picture with hidden patches painted over.
 fn with_holes(picture: &RgbImage, hidden: &[bool], cols: usize, patch: u32) -> RgbImage {
-    const HOLE: image::Rgb<u8> = image::Rgb([128, 128, 128]);
+    const HOLE: image::Rgb<u8> = image::Rgb([70, 90, 130]); // no grey: greys are pictures
     let mut out = picture.clone();
     for (x, y, pixel) in out.enumerate_pixels_mut() {
         if hidden[(y / patch) as usize * cols + (x / patch) as usize] {
@@ -188,7 +188,7 @@ mod tests {
             for (x, y, pixel) in r.input.enumerate_pixels() {
                 let is_hidden = mask().hidden(n)[(y / 4 * 3 + x / 4) as usize];
                 if is_hidden {
-                    assert_eq!(r.masked.get_pixel(x, y).0, [128; 3]);
+                    assert_eq!(r.masked.get_pixel(x, y).0, [70, 90, 130]);
                     differs |= r.prediction.get_pixel(x, y) != pixel;
                 } else {
                     assert_eq!(

@@ -16,7 +16,8 @@
 //! - [`complete`], [`select_hidden`] and [`masked_loss`] are what the decoder needs around its blocks.
 //! - [`depthwise`], [`layer_norm`], [`linear`], [`gelu`] and [`grn`] are the operations beneath.
 //!
-//! All of it is differentiable by libtorch's autograd and runs on any device libtorch has. The kind of the
+//! All of it is differentiable by libtorch's autograd and runs on any device libtorch has. On the CPU in f32, [`block`]
+//! is one fast node over packed tiles ([`backend`] says which instruction set, `FCMAE_KERNELS` forces one). The kind of the
 //! activations decides the precision: with `BFloat16` in, products and stored activations are bf16 while
 //! statistics (LayerNorm, GRN, loss) are f32; parameters may stay f32 and are converted where they are used.
 //!
@@ -38,6 +39,7 @@
 //! [`VisibleLayout`]: fcmae_masking::VisibleLayout
 
 mod block;
+mod cpu;
 mod depthwise;
 mod grn;
 mod loss;
@@ -46,6 +48,7 @@ mod resolution;
 mod tiles;
 
 pub use block::{BlockOptions, BlockParams, End, Middle, backend, block};
+pub use cpu::Isa;
 pub use depthwise::depthwise;
 pub use grn::{GRN_EPS, GrnScope, grn};
 pub use loss::{TARGET_EPS, masked_loss, normalise_target, patchify, target_statistics, unpatchify};

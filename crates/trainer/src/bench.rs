@@ -61,7 +61,7 @@ pub fn bench_step(bench: &StepBench) -> Result<StepTime> {
     const WARM_UP: usize = 3;
     let config = &bench.config;
     let device = config.device.parse::<DeviceChoice>()?.find()?;
-    let machine = Machine::set_up(device, config.threads);
+    let machine = Machine::set_up(device, config.threads, config.precision.kind());
     let vs = nn::VarStore::new(device);
     let model = Fcmae::new(&vs.root(), &config.fcmae())?;
     model.initialise(&vs, config.seed);

@@ -38,7 +38,7 @@ impl Input {
             config.name = fresh_name(&config.output_dir, &config.name);
         }
         let device = config.device.parse::<DeviceChoice>()?.find()?;
-        let machine = Machine::set_up(device, config.threads);
+        let machine = Machine::set_up(device, config.threads, config.precision.kind());
         let (dataset, held_out) = datasets(&config)?;
         config.check_data_size(dataset.len())?;
         let steps = steps_per_epoch(dataset.len(), &config);

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use tch::Device;
+use tch::{Device, Kind};
 
 use crate::error::InputError;
 
@@ -82,15 +82,16 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Sets libtorch's number of threads (0 = one per core) for this thread's work, and says what is there.
+    /// Sets libtorch's number of threads (0 = one per core) for this thread's work, and says what is there for
+    /// activations of `kind`.
     #[must_use]
-    pub fn set_up(device: Device, threads: usize) -> Machine {
+    pub fn set_up(device: Device, threads: usize, kind: Kind) -> Machine {
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         let threads = if threads == 0 { cores() } else { threads };
         tch::set_num_threads(threads as i32);
         Machine {
             device: device_name(device),
-            kernels: fcmae_kernels::backend().to_owned(),
+            kernels: fcmae_kernels::backend(device, kind).to_owned(),
             libtorch: fcmae_torch_ext::libtorch_version().to_owned(),
             threads,
         }
@@ -158,7 +159,7 @@ mod tests {
     #[test]
     fn machines_are_compared_in_words() {
         // One thread, as in every test of this crate: the number is libtorch's, not the test's alone.
-        let machine = Machine::set_up(Device::Cpu, 1);
+        let machine = Machine::set_up(Device::Cpu, 1, Kind::Float);
         assert_eq!(machine.differences(&machine), Vec::<String>::new());
         let other = Machine {
             threads: 3,

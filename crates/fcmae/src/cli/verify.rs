@@ -28,7 +28,7 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Result<Outcome> {
     let config = PretrainConfig::load_unchecked(&args.config, &args.set)?;
     let device = config.device.parse::<DeviceChoice>()?.find()?;
-    let machine = Machine::set_up(device, config.threads);
+    let machine = Machine::set_up(device, config.threads, config.precision.kind());
     let options = VerifyOptions {
         sizes: sizes(&config),
         images: args.images as usize,

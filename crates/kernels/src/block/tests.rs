@@ -1,0 +1,329 @@
+//! Every CPU back end against the reference in f64: output and every gradient.
+
+use fcmae_masking::{MaskConfig, PatchGrid, RandomMask, VisibleLayout};
+use fcmae_random::{Purpose, Stream};
+use proptest::prelude::*;
+use tch::{Device, Kind, Tensor};
+
+use super::*;
+
+/// Rounding of sums in f32, relative to the largest value of a tensor: up to a few thousand terms.
+const TOL_FORWARD: f64 = 5e-6;
+/// Gradients add up over all rows, and pass through one more product.
+const TOL_GRADIENT: f64 = 5e-5;
+/// How much worse than libtorch's own f32 a cancelling sum may be.
+const CANCELLATION: f64 = 16.0;
+
+#[derive(Debug, Clone)]
+struct Case {
+    grid: PatchGrid,
+    images: usize,
+    /// `None`: all visible.
+    mask_ratio: Option<f64>,
+    p: i64,
+    c: i64,
+    is_v2: bool,
+    scope: GrnScope,
+    drop_path: Option<Vec<f32>>,
+    seed: u64,
+}
+
+/// What a path computed: the output, then the gradients of the inputs.
+type Results = Vec<(String, Tensor)>;
+
+const NAMES: [&str; 12] = [
+    "x",
+    "dwconv.weight",
+    "dwconv.bias",
+    "norm.weight",
+    "norm.bias",
+    "pwconv1.weight",
+    "pwconv1.bias",
+    "pwconv2.weight",
+    "pwconv2.bias",
+    "grn.gamma",
+    "grn.beta",
+    "gamma",
+];
+
+impl Case {
+    fn layout(&self) -> VisibleLayout {
+        let ids: Vec<u64> = (0..self.images as u64).collect();
+        match self.mask_ratio {
+            None => VisibleLayout::full(self.images, self.grid),
+            Some(mask_ratio) => {
+                let sampler = RandomMask::new(MaskConfig { mask_ratio });
+                VisibleLayout::from(&sampler.sample(self.grid, self.seed, 0, &ids).unwrap())
+            }
+        }
+    }
+
+    fn normal(&self, i: usize, shape: &[i64], scale: f64, shift: f64) -> Tensor {
+        let mut stream = Stream::new(self.seed, Purpose::Verify, 0, i as u64);
+        let values: Vec<f32> = (0..shape.iter().product())
+            .map(|_| (stream.normal() * scale + shift) as f32)
+            .collect();
+        Tensor::from_slice(&values).view(shape)
+    }
+
+    /// Lively inputs: nothing is at its initial 0 or 1.
+    fn inputs(&self, layout: &VisibleLayout) -> Vec<Tensor> {
+        let (c, h) = (self.c, 4 * self.c);
+        let root = |n: i64| 1.0 / (n as f64).sqrt();
+        vec![
+            self.normal(0, &[layout.rows() as i64, self.p, self.p, c], 1.0, 0.0),
+            self.normal(1, &[c, 1, 7, 7], 1.0 / 7.0, 0.0),
+            self.normal(2, &[c], 0.1, 0.0),
+            self.normal(3, &[c], 0.2, 1.0),
+            self.normal(4, &[c], 0.1, 0.0),
+            self.normal(5, &[h, c], root(c), 0.0),
+            self.normal(6, &[h], 0.1, 0.0),
+            self.normal(7, &[c, h], root(h), 0.0),
+            self.normal(8, &[c], 0.1, 0.0),
+            self.normal(9, &[1, 1, 1, h], 0.5, 0.0),
+            self.normal(10, &[1, 1, 1, h], 0.5, 0.0),
+            self.normal(11, &[c], 0.5, 0.0),
+        ]
+    }
+
+    fn compute(
+        &self,
+        kind: Kind,
+        block: impl Fn(&Tensor, &BlockParams, &VisibleLayout, &BlockOptions) -> Tensor,
+    ) -> Results {
+        let layout = self.layout();
+        let t: Vec<Tensor> = self
+            .inputs(&layout)
+            .iter()
+            .map(|t| t.to_kind(kind).set_requires_grad(true))
+            .collect();
+        let params = BlockParams {
+            dwconv_weight: &t[1],
+            dwconv_bias: &t[2],
+            norm_weight: &t[3],
+            norm_bias: &t[4],
+            pwconv1_weight: &t[5],
+            pwconv1_bias: &t[6],
+            middle: if self.is_v2 {
+                Middle::Grn {
+                    gamma: &t[9],
+                    beta: &t[10],
+                }
+            } else {
+                Middle::Nothing
+            },
+            pwconv2_weight: &t[7],
+            pwconv2_bias: &t[8],
+            end: if self.is_v2 {
+                End::Nothing
+            } else {
+                End::LayerScale { gamma: &t[11] }
+            },
+        };
+        let options = BlockOptions {
+            grn_scope: self.scope,
+            drop_path: self.drop_path.as_deref(),
+        };
+        let y = block(&t[0], &params, &layout, &options);
+        let probe = self.normal(99, &y.size(), 1.0, 0.0).to_kind(kind);
+        (&y * probe).sum(kind).backward();
+        let mut results = vec![("output".to_owned(), y.detach())];
+        for (i, (name, leaf)) in NAMES.iter().zip(&t).enumerate() {
+            let is_used = i < 9 || (i < 11) == self.is_v2;
+            if is_used {
+                results.push((format!("gradient of {name}"), leaf.grad()));
+            }
+        }
+        results
+    }
+
+    /// Compares every back end of this machine with the reference.
+    fn check(&self) {
+        let exact = self.compute(Kind::Double, reference::block);
+        let rounded = self.compute(Kind::Float, reference::block);
+        for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
+            let ours = self.compute(Kind::Float, |x, p, l, o| {
+                crate::cpu::block(isa, x, p, l, o).expect("f32 on the CPU")
+            });
+            for (i, (name, result)) in ours.iter().enumerate() {
+                let off = |t: &Tensor| {
+                    (t.to_kind(Kind::Double) - &exact[i].1)
+                        .abs()
+                        .max()
+                        .double_value(&[])
+                };
+                let scale = exact[i].1.abs().max().double_value(&[]);
+                let tolerance = if name == "output" {
+                    TOL_FORWARD
+                } else {
+                    TOL_GRADIENT
+                };
+                // Where sums cancel (LayerNorm over two channels has no slope), rounding has no scale of its own:
+                // then libtorch's own f32 says what is to be expected.
+                let allowed = (tolerance * scale)
+                    .max(CANCELLATION * off(&rounded[i].1))
+                    .max(1e-7);
+                let difference = off(result);
+                assert!(
+                    difference <= allowed,
+                    "{isa:?} {name}: {difference:.1e} at scale {scale:.1e}; {self:?}"
+                );
+            }
+        }
+    }
+}
+
+fn cases() -> impl Strategy<Value = Case> {
+    let sizes = (
+        1..4usize,
+        1..5usize,
+        1..4usize,
+        prop_oneof![1..=4i64, Just(8i64), Just(11i64)],
+        1..37i64,
+    );
+    let kinds = (
+        any::<bool>(),
+        prop_oneof![Just(GrnScope::Sample), Just(GrnScope::Batch)],
+        any::<bool>(),
+    );
+    (sizes, kinds, prop::option::of(0.05..0.95f64), any::<u64>()).prop_filter_map(
+        "a mask that hides all or nothing",
+        |((rows, cols, images, p, c), (is_v2, scope, drops), mask_ratio, seed)| {
+            let grid = PatchGrid { rows, cols };
+            let fits = mask_ratio.is_none_or(|mask_ratio| MaskConfig { mask_ratio }.validate(&grid).is_ok());
+            let drop_path = drops.then(|| {
+                (0..images)
+                    .map(|n| if (seed >> n) & 1 == 0 { 0.0 } else { 1.25 })
+                    .collect()
+            });
+            fits.then_some(Case {
+                grid,
+                images,
+                mask_ratio,
+                p,
+                c,
+                is_v2,
+                scope,
+                drop_path,
+                seed,
+            })
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Odd numbers of tiles, sides, channels and visible patches; all visible; dropped images; both scopes.
+    #[test]
+    fn every_back_end_equals_the_reference(case in cases()) {
+        case.check();
+    }
+}
+
+fn atto_stage(p: i64, c: i64) -> Case {
+    Case {
+        grid: PatchGrid { rows: 7, cols: 7 },
+        images: 3,
+        mask_ratio: Some(0.6),
+        p,
+        c,
+        is_v2: true,
+        scope: GrnScope::Sample,
+        drop_path: None,
+        seed: 1,
+    }
+}
+
+#[test]
+fn the_stages_of_atto_and_the_decoder() {
+    for (p, c) in [(8, 40), (4, 80), (2, 160), (1, 320)] {
+        atto_stage(p, c).check();
+    }
+    Case {
+        mask_ratio: None,
+        ..atto_stage(1, 512)
+    }
+    .check();
+}
+
+/// An input of zeros: every norm of GRN that can be zero is, and nothing becomes NaN.
+#[test]
+fn zeros_stay_finite() {
+    let case = Case {
+        c: 5,
+        p: 2,
+        ..atto_stage(2, 5)
+    };
+    let layout = case.layout();
+    for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
+        let zeros: Vec<Tensor> = case
+            .inputs(&layout)
+            .iter()
+            .map(|t| t.zeros_like().set_requires_grad(true))
+            .collect();
+        let params = BlockParams {
+            dwconv_weight: &zeros[1],
+            dwconv_bias: &zeros[2],
+            norm_weight: &zeros[3],
+            norm_bias: &zeros[4],
+            pwconv1_weight: &zeros[5],
+            pwconv1_bias: &zeros[6],
+            middle: Middle::Grn {
+                gamma: &zeros[9],
+                beta: &zeros[10],
+            },
+            pwconv2_weight: &zeros[7],
+            pwconv2_bias: &zeros[8],
+            end: End::Nothing,
+        };
+        let y = crate::cpu::block(isa, &zeros[0], &params, &layout, &BlockOptions::default()).unwrap();
+        (y + 1.0).square().sum(Kind::Float).backward();
+        for (name, leaf) in NAMES.iter().zip(&zeros).take(11) {
+            assert_eq!(leaf.grad().isfinite().all().int64_value(&[]), 1, "{isa:?} {name}");
+        }
+    }
+}
+
+/// The same threads give the same bits, and a frozen network keeps no graph.
+#[test]
+fn repeats_bit_for_bit_and_keeps_nothing_without_a_graph() {
+    let case = atto_stage(4, 24);
+    let once = || {
+        case.compute(Kind::Float, |x, p, l, o| {
+            crate::cpu::block(Isa::best(), x, p, l, o).unwrap()
+        })
+    };
+    for ((name, a), (_, b)) in once().iter().zip(&once()) {
+        assert_eq!(a, b, "{name}");
+    }
+    let y = tch::no_grad(|| {
+        let layout = case.layout();
+        let t = case.inputs(&layout);
+        let params = BlockParams {
+            dwconv_weight: &t[1],
+            dwconv_bias: &t[2],
+            norm_weight: &t[3],
+            norm_bias: &t[4],
+            pwconv1_weight: &t[5],
+            pwconv1_bias: &t[6],
+            middle: Middle::Nothing,
+            pwconv2_weight: &t[7],
+            pwconv2_bias: &t[8],
+            end: End::Nothing,
+        };
+        block(&t[0], &params, &layout, &BlockOptions::default())
+    });
+    assert!(!y.requires_grad());
+}
+
+#[test]
+fn other_kinds_take_the_reference_path() {
+    let case = atto_stage(2, 8);
+    let doubles = case.compute(Kind::Double, block);
+    assert_eq!(doubles[0].1.kind(), Kind::Double);
+    assert_eq!(
+        backend(Device::Cpu, Kind::BFloat16),
+        "reference (libtorch operations on packed tiles)"
+    );
+}

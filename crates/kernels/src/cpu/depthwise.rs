@@ -1,0 +1,354 @@
+//! Depthwise 7×7 on packed tiles: the slot table is read in place, hidden neighbours are skipped.
+
+use fcmae_masking::VisibleLayout;
+
+use super::lanes::Lanes;
+
+const REACH: usize = 3;
+const SIDE: usize = 7;
+const TAPS: usize = SIDE * SIDE;
+/// Tiles are cut into strips of at most this many positions, whose sums stay in registers.
+const STRIP: usize = 8;
+
+/// Where the `(p + 6)²` positions around a tile stand: packed position, or `HIDDEN`.
+///
+/// Positions are counted within the packed tensor: `row·p·p + y·p + x`.
+pub(super) struct Halo {
+    p: usize,
+    side: usize,
+    positions: Vec<u32>,
+}
+
+const HIDDEN: u32 = u32::MAX;
+
+impl Halo {
+    pub(super) fn new(p: usize) -> Halo {
+        let side = p + 2 * REACH;
+        Halo {
+            p,
+            side,
+            positions: vec![HIDDEN; side * side],
+        }
+    }
+
+    /// Fills the table for packed row `tile`.
+    pub(super) fn set(&mut self, layout: &VisibleLayout, tile: usize) {
+        let (grid, p) = (layout.grid(), self.p as isize);
+        let flat = layout.visible()[tile] as usize;
+        let (image, patch) = (flat / grid.patches(), flat % grid.patches());
+        let (row, col) = ((patch / grid.cols) as isize, (patch % grid.cols) as isize);
+        let slots = &layout.slots()[image * grid.patches()..][..grid.patches()];
+        for (hy, line) in self.positions.chunks_exact_mut(self.side).enumerate() {
+            let y = row * p + hy as isize - REACH as isize;
+            let tile_row = y.div_euclid(p);
+            let in_rows = (0..grid.rows as isize).contains(&tile_row);
+            let mut hx = 0;
+            while hx < line.len() {
+                // One run of positions that lie in the same tile.
+                let x = col * p + hx as isize - REACH as isize;
+                let tile_col = x.div_euclid(p);
+                let inner = x.rem_euclid(p);
+                let run = ((p - inner) as usize).min(line.len() - hx);
+                let slot = if in_rows && (0..grid.cols as isize).contains(&tile_col) {
+                    slots[tile_row as usize * grid.cols + tile_col as usize]
+                } else {
+                    -1
+                };
+                let first = slot as isize * p * p + y.rem_euclid(p) * p + inner;
+                for (i, position) in line[hx..hx + run].iter_mut().enumerate() {
+                    *position = if slot < 0 {
+                        HIDDEN
+                    } else {
+                        (first + i as isize) as u32
+                    };
+                }
+                hx += run;
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn line(&self, y: usize) -> &[u32] {
+        &self.positions[y * self.side..][..self.side]
+    }
+}
+
+/// Weights `[C, 1, 7, 7]` → taps first, `[49, C]`, as they are or turned by 180° (for the input gradient).
+pub(super) fn taps_first(weight: &[f32], channels: usize, turned: bool) -> Vec<f32> {
+    let mut out = vec![0.0; TAPS * channels];
+    for (c, taps) in weight.chunks_exact(TAPS).enumerate() {
+        for (t, tap) in taps.iter().enumerate() {
+            let t = if turned { TAPS - 1 - t } else { t };
+            out[t * channels + c] = *tap;
+        }
+    }
+    out
+}
+
+/// What the sums of a tile start from: a row per position (the gradient that passes by the branch), or with stride 0
+/// the same for all (the bias).
+#[derive(Clone, Copy)]
+pub(super) struct Start {
+    pub(super) from: *const f32,
+    pub(super) stride: usize,
+}
+
+/// `y = start + Σ w·x` for one tile: `x` is the whole packed tensor `[V·p·p, C]`, `y` the tile's `p·p` rows.
+///
+/// # Safety
+/// The CPU must have `L`; `x` must hold every position of the halo, `y` `p·p·C` numbers, `weight` `49·C`.
+#[inline(always)]
+pub(super) unsafe fn convolve_tile<L: Lanes>(
+    halo: &Halo,
+    x: *const f32,
+    weight: *const f32,
+    channels: usize,
+    start: Start,
+    y: *mut f32,
+) {
+    let p = halo.p;
+    let mut c = 0;
+    while c < channels {
+        let n = L::N.min(channels - c);
+        for row in 0..p {
+            let mut col = 0;
+            while col < p {
+                let strip = STRIP.min(p - col);
+                // SAFETY: the caller's; channels `c .. c + n` of positions in the halo and of this tile.
+                unsafe {
+                    let at = row * p + col;
+                    let y = y.add(at * channels + c);
+                    let start = Start {
+                        from: start.from.add(at * start.stride + c),
+                        ..start
+                    };
+                    match (strip, n == L::N) {
+                        (8, true) => {
+                            strip_sums::<L, 8, true>(halo, row, col, x, weight, channels, c, n, start, y)
+                        }
+                        (8, false) => {
+                            strip_sums::<L, 8, false>(halo, row, col, x, weight, channels, c, n, start, y)
+                        }
+                        (4.., true) => {
+                            strip_sums::<L, 4, true>(halo, row, col, x, weight, channels, c, n, start, y)
+                        }
+                        (4.., false) => {
+                            strip_sums::<L, 4, false>(halo, row, col, x, weight, channels, c, n, start, y)
+                        }
+                        (2.., true) => {
+                            strip_sums::<L, 2, true>(halo, row, col, x, weight, channels, c, n, start, y)
+                        }
+                        (2.., false) => {
+                            strip_sums::<L, 2, false>(halo, row, col, x, weight, channels, c, n, start, y)
+                        }
+                        (_, true) => {
+                            strip_sums::<L, 1, true>(halo, row, col, x, weight, channels, c, n, start, y)
+                        }
+                        (_, false) => {
+                            strip_sums::<L, 1, false>(halo, row, col, x, weight, channels, c, n, start, y)
+                        }
+                    }
+                }
+                col += match strip {
+                    8 => 8,
+                    4.. => 4,
+                    2.. => 2,
+                    _ => 1,
+                };
+            }
+        }
+        c += n;
+    }
+}
+
+/// Loads a vector of channels: `n` is `L::N` where `FULL`.
+#[inline(always)]
+unsafe fn load<L: Lanes, const FULL: bool>(from: *const f32, n: usize) -> L::V {
+    // SAFETY: the caller's.
+    unsafe {
+        if FULL {
+            L::load(from)
+        } else {
+            L::load_part(from, n)
+        }
+    }
+}
+
+#[expect(
+    clippy::too_many_arguments,
+    reason = "a kernel loop: everything it touches, by name"
+)]
+#[inline(always)]
+unsafe fn strip_sums<L: Lanes, const S: usize, const FULL: bool>(
+    halo: &Halo,
+    row: usize,
+    col: usize,
+    x: *const f32,
+    weight: *const f32,
+    channels: usize,
+    c: usize,
+    n: usize,
+    start: Start,
+    y: *mut f32,
+) {
+    // SAFETY: the caller's.
+    unsafe {
+        let mut acc = [L::splat(0.0); S];
+        for (i, sum) in acc.iter_mut().enumerate() {
+            *sum = load::<L, FULL>(start.from.add(i * start.stride), n);
+        }
+        for dy in 0..SIDE {
+            let line = halo.line(row + dy);
+            let mut taps = [L::splat(0.0); SIDE];
+            for (dx, tap) in taps.iter_mut().enumerate() {
+                *tap = load::<L, FULL>(weight.add((dy * SIDE + dx) * channels + c), n);
+            }
+            for i in 0..S + 2 * REACH {
+                let position = *line.get_unchecked(col + i);
+                if position == HIDDEN {
+                    continue;
+                }
+                let value = load::<L, FULL>(x.add(position as usize * channels + c), n);
+                // Position `col − 3 + i` is tap `i − s` of output `col + s`.
+                for (s, sum) in acc.iter_mut().enumerate() {
+                    if i >= s && i - s < SIDE {
+                        *sum = L::fma(taps[i - s], value, *sum);
+                    }
+                }
+            }
+        }
+        for (i, sum) in acc.iter().enumerate() {
+            let to = y.add(i * channels);
+            if FULL {
+                L::store(to, *sum)
+            } else {
+                L::store_part(to, *sum, n)
+            }
+        }
+    }
+}
+
+/// Adds the tiles' part of the weight gradient, `[49, C]`: `Σ_positions dy·x(position + offset)`.
+///
+/// `dy` are the rows of `tiles` (consecutive), `x` the whole packed tensor, `halos` one table per tile.
+///
+/// # Safety
+/// As [`convolve_tile`]; `gradient` must hold `49·C` numbers.
+#[inline(always)]
+pub(super) unsafe fn weight_gradient<L: Lanes>(
+    halos: &[Halo],
+    x: *const f32,
+    dy: *const f32,
+    channels: usize,
+    gradient: *mut f32,
+) {
+    let mut c = 0;
+    while c < channels {
+        let n = L::N.min(channels - c);
+        for tap_row in 0..SIDE {
+            // SAFETY: the caller's; channels `c .. c + n`.
+            unsafe {
+                if n == L::N {
+                    tap_row_gradient::<L, true>(halos, tap_row, x, dy, channels, c, n, gradient);
+                } else {
+                    tap_row_gradient::<L, false>(halos, tap_row, x, dy, channels, c, n, gradient);
+                }
+            }
+        }
+        c += n;
+    }
+}
+
+#[expect(
+    clippy::too_many_arguments,
+    reason = "a kernel loop: everything it touches, by name"
+)]
+#[inline(always)]
+unsafe fn tap_row_gradient<L: Lanes, const FULL: bool>(
+    halos: &[Halo],
+    tap_row: usize,
+    x: *const f32,
+    dy: *const f32,
+    channels: usize,
+    c: usize,
+    n: usize,
+    gradient: *mut f32,
+) {
+    // SAFETY: the caller's.
+    unsafe {
+        let gradient = gradient.add(tap_row * SIDE * channels + c);
+        let mut acc = [L::splat(0.0); SIDE];
+        for (dx, sum) in acc.iter_mut().enumerate() {
+            *sum = load::<L, FULL>(gradient.add(dx * channels), n);
+        }
+        let mut tile = dy;
+        for halo in halos {
+            let p = halo.p;
+            for row in 0..p {
+                let line = halo.line(row + tap_row);
+                let mut col = 0;
+                while col < p {
+                    let strip = match p - col {
+                        8.. => 8,
+                        4.. => 4,
+                        2.. => 2,
+                        _ => 1,
+                    };
+                    let dy = tile.add((row * p + col) * channels + c);
+                    match strip {
+                        8 => strip_gradient::<L, 8, FULL>(line, col, x, dy, channels, c, n, &mut acc),
+                        4 => strip_gradient::<L, 4, FULL>(line, col, x, dy, channels, c, n, &mut acc),
+                        2 => strip_gradient::<L, 2, FULL>(line, col, x, dy, channels, c, n, &mut acc),
+                        _ => strip_gradient::<L, 1, FULL>(line, col, x, dy, channels, c, n, &mut acc),
+                    }
+                    col += strip;
+                }
+            }
+            tile = tile.add(p * p * channels);
+        }
+        for (dx, sum) in acc.iter().enumerate() {
+            let to = gradient.add(dx * channels);
+            if FULL {
+                L::store(to, *sum)
+            } else {
+                L::store_part(to, *sum, n)
+            }
+        }
+    }
+}
+
+#[expect(
+    clippy::too_many_arguments,
+    reason = "a kernel loop: everything it touches, by name"
+)]
+#[inline(always)]
+unsafe fn strip_gradient<L: Lanes, const S: usize, const FULL: bool>(
+    line: &[u32],
+    col: usize,
+    x: *const f32,
+    dy: *const f32,
+    channels: usize,
+    c: usize,
+    n: usize,
+    acc: &mut [L::V; SIDE],
+) {
+    // SAFETY: the caller's.
+    unsafe {
+        let mut grads = [L::splat(0.0); S];
+        for (s, grad) in grads.iter_mut().enumerate() {
+            *grad = load::<L, FULL>(dy.add(s * channels), n);
+        }
+        for i in 0..S + 2 * REACH {
+            let position = *line.get_unchecked(col + i);
+            if position == HIDDEN {
+                continue;
+            }
+            let value = load::<L, FULL>(x.add(position as usize * channels + c), n);
+            for (s, grad) in grads.iter().enumerate() {
+                if i >= s && i - s < SIDE {
+                    acc[i - s] = L::fma(*grad, value, acc[i - s]);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Which instruction set the kernels run on: found once, forced by `FCMAE_KERNELS`.
+
+use std::sync::OnceLock;
+
+use super::lanes::Lanes;
+use super::lanes::Portable;
+#[cfg(target_arch = "x86_64")]
+use super::lanes::{Avx2, Avx512};
+
+/// An instruction set with an implementation of the kernels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Isa {
+    /// Plain Rust, everywhere.
+    Portable,
+    /// x86-64 with AVX2 and FMA.
+    Avx2,
+    /// x86-64 with AVX-512 (F).
+    Avx512,
+}
+
+impl Isa {
+    /// All of them, slowest first.
+    pub const ALL: [Isa; 3] = [Isa::Portable, Isa::Avx2, Isa::Avx512];
+
+    /// The name that `FCMAE_KERNELS` takes.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Isa::Portable => "portable",
+            Isa::Avx2 => "avx2",
+            Isa::Avx512 => "avx512",
+        }
+    }
+
+    /// Numbers per vector.
+    #[must_use]
+    pub(super) fn lanes(self) -> usize {
+        match self {
+            Isa::Portable | Isa::Avx2 => 8,
+            Isa::Avx512 => 16,
+        }
+    }
+
+    /// Whether this CPU has it.
+    #[must_use]
+    pub fn is_available(self) -> bool {
+        match self {
+            Isa::Portable => true,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => Isa::Avx2.is_available() && is_x86_feature_detected!("avx512f"),
+            #[cfg(not(target_arch = "x86_64"))]
+            Isa::Avx2 | Isa::Avx512 => false,
+        }
+    }
+
+    /// The best that this CPU has.
+    #[must_use]
+    pub fn best() -> Isa {
+        static BEST: OnceLock<Isa> = OnceLock::new();
+        *BEST.get_or_init(|| {
+            Isa::ALL
+                .into_iter()
+                .rfind(|isa| isa.is_available())
+                .unwrap_or(Isa::Portable)
+        })
+    }
+}
+
+/// A kernel, written once for every instruction set.
+///
+/// Implementors mark `run` and everything below it `#[inline(always)]`: only then is the code compiled with the
+/// instructions of the function it is entered through.
+pub(super) trait Kernel {
+    /// Does the work.
+    ///
+    /// # Safety
+    /// The CPU must have `L`'s instructions.
+    unsafe fn run<L: Lanes>(self);
+}
+
+/// Runs a kernel on an instruction set.
+///
+/// # Panics
+/// When this CPU does not have it.
+pub(super) fn enter<K: Kernel>(isa: Isa, kernel: K) {
+    assert!(isa.is_available(), "this CPU does not have {}", isa.name());
+    match isa {
+        // SAFETY: portable code has no requirement.
+        Isa::Portable => unsafe { kernel.run::<Portable>() },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: availability was asserted.
+        Isa::Avx2 => unsafe { avx2(kernel) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: availability was asserted.
+        Isa::Avx512 => unsafe { avx512(kernel) },
+        #[cfg(not(target_arch = "x86_64"))]
+        Isa::Avx2 | Isa::Avx512 => unreachable!("not available"),
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn avx2<K: Kernel>(kernel: K) {
+    // SAFETY: the caller's CPU has AVX2 and FMA.
+    unsafe { kernel.run::<Avx2>() }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,avx512f")]
+unsafe fn avx512<K: Kernel>(kernel: K) {
+    // SAFETY: the caller's CPU has AVX-512.
+    unsafe { kernel.run::<Avx512>() }
+}

@@ -1,0 +1,336 @@
+//! Vectors of `f32`: one trait, three instruction sets, so that every kernel is written once.
+
+/// A vector of `N` numbers and what kernels do with it.
+///
+/// # Safety
+/// Every method may be called only on a CPU that has the implementor's instruction set; a kernel that is generic
+/// over `Lanes` is entered through a function with the matching `#[target_feature]` (see `dispatch`), into which
+/// everything here is inlined. Pointers must be valid for the number of elements the method says.
+pub(crate) trait Lanes: Copy {
+    /// The vector.
+    type V: Copy;
+    /// Numbers per vector.
+    const N: usize;
+    /// Rows of a GEMM tile: with three vectors per row, as many as the registers hold.
+    const ROWS: usize;
+
+    unsafe fn splat(value: f32) -> Self::V;
+    /// Reads `N` numbers.
+    unsafe fn load(from: *const f32) -> Self::V;
+    /// Reads `n ≤ N` numbers; the rest is zero.
+    unsafe fn load_part(from: *const f32, n: usize) -> Self::V;
+    /// Writes `N` numbers.
+    unsafe fn store(to: *mut f32, v: Self::V);
+    /// Writes the first `n ≤ N` numbers.
+    unsafe fn store_part(to: *mut f32, v: Self::V, n: usize);
+    unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn sub(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn mul(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn div(a: Self::V, b: Self::V) -> Self::V;
+    /// `a·b + c`.
+    unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    unsafe fn max(a: Self::V, b: Self::V) -> Self::V;
+    /// `|a|`.
+    unsafe fn abs(a: Self::V) -> Self::V;
+    /// Magnitude of `a` (which must not be negative) with the sign of `sign`.
+    unsafe fn copysign(a: Self::V, sign: Self::V) -> Self::V;
+    /// `2ⁿ` for whole numbers `n` in `[−126, 127]`.
+    unsafe fn pow2(n: Self::V) -> Self::V;
+    /// Nearest whole number, for magnitudes below 2²².
+    #[inline(always)]
+    unsafe fn round(a: Self::V) -> Self::V {
+        // SAFETY: the caller's.
+        unsafe {
+            let magic = Self::splat(12_582_912.0); // 1.5·2²³: adding it leaves no room for a fraction
+            Self::sub(Self::add(a, magic), magic)
+        }
+    }
+    /// Sum of all numbers, pairwise.
+    unsafe fn sum(a: Self::V) -> f32;
+
+    /// [`load`](Lanes::load) where `n = N`, else [`load_part`](Lanes::load_part).
+    #[inline(always)]
+    unsafe fn load_part_or_all(from: *const f32, n: usize) -> Self::V {
+        // SAFETY: the caller's.
+        unsafe {
+            if n == Self::N {
+                Self::load(from)
+            } else {
+                Self::load_part(from, n)
+            }
+        }
+    }
+
+    /// [`store`](Lanes::store) where `n = N`, else [`store_part`](Lanes::store_part).
+    #[inline(always)]
+    unsafe fn store_part_or_all(to: *mut f32, v: Self::V, n: usize) {
+        // SAFETY: the caller's.
+        unsafe {
+            if n == Self::N {
+                Self::store(to, v)
+            } else {
+                Self::store_part(to, v, n)
+            }
+        }
+    }
+}
+
+/// Portable code: arrays that the compiler vectorises as far as the target allows.
+#[derive(Clone, Copy)]
+pub(crate) struct Portable;
+
+impl Lanes for Portable {
+    type V = [f32; 8];
+    const N: usize = 8;
+    const ROWS: usize = 4;
+
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> Self::V {
+        [value; 8]
+    }
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self::V {
+        // SAFETY: the caller guarantees 8 numbers; arrays of f32 have the alignment of f32.
+        unsafe { *from.cast::<[f32; 8]>() }
+    }
+    #[inline(always)]
+    unsafe fn load_part(from: *const f32, n: usize) -> Self::V {
+        // SAFETY: only indices below `n` are read.
+        std::array::from_fn(|i| if i < n { unsafe { *from.add(i) } } else { 0.0 })
+    }
+    #[inline(always)]
+    unsafe fn store(to: *mut f32, v: Self::V) {
+        // SAFETY: the caller guarantees room for 8 numbers.
+        unsafe { *to.cast::<[f32; 8]>() = v }
+    }
+    #[inline(always)]
+    unsafe fn store_part(to: *mut f32, v: Self::V, n: usize) {
+        for (i, value) in v.iter().enumerate().take(n) {
+            // SAFETY: only indices below `n` are written.
+            unsafe { *to.add(i) = *value }
+        }
+    }
+    #[inline(always)]
+    unsafe fn add(a: Self::V, b: Self::V) -> Self::V {
+        std::array::from_fn(|i| a[i] + b[i])
+    }
+    #[inline(always)]
+    unsafe fn sub(a: Self::V, b: Self::V) -> Self::V {
+        std::array::from_fn(|i| a[i] - b[i])
+    }
+    #[inline(always)]
+    unsafe fn mul(a: Self::V, b: Self::V) -> Self::V {
+        std::array::from_fn(|i| a[i] * b[i])
+    }
+    #[inline(always)]
+    unsafe fn div(a: Self::V, b: Self::V) -> Self::V {
+        std::array::from_fn(|i| a[i] / b[i])
+    }
+    #[inline(always)]
+    unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+        // Not `mul_add`: without FMA hardware that is a function call.
+        std::array::from_fn(|i| a[i] * b[i] + c[i])
+    }
+    #[inline(always)]
+    unsafe fn max(a: Self::V, b: Self::V) -> Self::V {
+        std::array::from_fn(|i| if a[i] > b[i] { a[i] } else { b[i] })
+    }
+    #[inline(always)]
+    unsafe fn abs(a: Self::V) -> Self::V {
+        std::array::from_fn(|i| a[i].abs())
+    }
+    #[inline(always)]
+    unsafe fn copysign(a: Self::V, sign: Self::V) -> Self::V {
+        std::array::from_fn(|i| a[i].copysign(sign[i]))
+    }
+    #[inline(always)]
+    unsafe fn pow2(n: Self::V) -> Self::V {
+        std::array::from_fn(|i| f32::from_bits(((n[i] as i32 + 127) << 23) as u32))
+    }
+    #[inline(always)]
+    unsafe fn sum(a: Self::V) -> f32 {
+        ((a[0] + a[4]) + (a[2] + a[6])) + ((a[1] + a[5]) + (a[3] + a[7]))
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) use x86::{Avx2, Avx512};
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::*;
+
+    use super::Lanes;
+
+    /// AVX2 and FMA: 8 numbers, 16 registers.
+    #[derive(Clone, Copy)]
+    pub(crate) struct Avx2;
+
+    // SAFETY of every block below: the trait's contract — the CPU has the instructions, and pointers are valid for
+    // the elements that the method names; unaligned loads and stores are used throughout.
+    #[allow(
+        clippy::undocumented_unsafe_blocks,
+        reason = "one argument for all of them, above"
+    )]
+    impl Lanes for Avx2 {
+        type V = __m256;
+        const N: usize = 8;
+        const ROWS: usize = 4;
+
+        #[inline(always)]
+        unsafe fn splat(value: f32) -> __m256 {
+            unsafe { _mm256_set1_ps(value) }
+        }
+        #[inline(always)]
+        unsafe fn load(from: *const f32) -> __m256 {
+            unsafe { _mm256_loadu_ps(from) }
+        }
+        #[inline(always)]
+        unsafe fn load_part(from: *const f32, n: usize) -> __m256 {
+            unsafe { _mm256_maskload_ps(from, first(n)) }
+        }
+        #[inline(always)]
+        unsafe fn store(to: *mut f32, v: __m256) {
+            unsafe { _mm256_storeu_ps(to, v) }
+        }
+        #[inline(always)]
+        unsafe fn store_part(to: *mut f32, v: __m256, n: usize) {
+            unsafe { _mm256_maskstore_ps(to, first(n), v) }
+        }
+        #[inline(always)]
+        unsafe fn add(a: __m256, b: __m256) -> __m256 {
+            unsafe { _mm256_add_ps(a, b) }
+        }
+        #[inline(always)]
+        unsafe fn sub(a: __m256, b: __m256) -> __m256 {
+            unsafe { _mm256_sub_ps(a, b) }
+        }
+        #[inline(always)]
+        unsafe fn mul(a: __m256, b: __m256) -> __m256 {
+            unsafe { _mm256_mul_ps(a, b) }
+        }
+        #[inline(always)]
+        unsafe fn div(a: __m256, b: __m256) -> __m256 {
+            unsafe { _mm256_div_ps(a, b) }
+        }
+        #[inline(always)]
+        unsafe fn fma(a: __m256, b: __m256, c: __m256) -> __m256 {
+            unsafe { _mm256_fmadd_ps(a, b, c) }
+        }
+        #[inline(always)]
+        unsafe fn max(a: __m256, b: __m256) -> __m256 {
+            unsafe { _mm256_max_ps(a, b) }
+        }
+        #[inline(always)]
+        unsafe fn abs(a: __m256) -> __m256 {
+            unsafe { _mm256_andnot_ps(_mm256_set1_ps(-0.0), a) }
+        }
+        #[inline(always)]
+        unsafe fn copysign(a: __m256, sign: __m256) -> __m256 {
+            unsafe { _mm256_or_ps(a, _mm256_and_ps(_mm256_set1_ps(-0.0), sign)) }
+        }
+        #[inline(always)]
+        unsafe fn pow2(n: __m256) -> __m256 {
+            unsafe {
+                let biased = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
+                _mm256_castsi256_ps(_mm256_slli_epi32::<23>(biased))
+            }
+        }
+        #[inline(always)]
+        unsafe fn sum(a: __m256) -> f32 {
+            unsafe {
+                let four = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps::<1>(a));
+                let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+                _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<1>(two, two)))
+            }
+        }
+    }
+
+    /// A mask of the first `n` lanes.
+    #[inline(always)]
+    unsafe fn first(n: usize) -> __m256i {
+        // SAFETY: as above.
+        unsafe {
+            let lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+            _mm256_cmpgt_epi32(_mm256_set1_epi32(n as i32), lane)
+        }
+    }
+
+    /// AVX-512: 16 numbers, 32 registers.
+    #[derive(Clone, Copy)]
+    pub(crate) struct Avx512;
+
+    #[allow(
+        clippy::undocumented_unsafe_blocks,
+        reason = "one argument for all of them, above"
+    )]
+    impl Lanes for Avx512 {
+        type V = __m512;
+        const N: usize = 16;
+        const ROWS: usize = 8;
+
+        #[inline(always)]
+        unsafe fn splat(value: f32) -> __m512 {
+            unsafe { _mm512_set1_ps(value) }
+        }
+        #[inline(always)]
+        unsafe fn load(from: *const f32) -> __m512 {
+            unsafe { _mm512_loadu_ps(from) }
+        }
+        #[inline(always)]
+        unsafe fn load_part(from: *const f32, n: usize) -> __m512 {
+            unsafe { _mm512_maskz_loadu_ps(((1u32 << n) - 1) as u16, from) }
+        }
+        #[inline(always)]
+        unsafe fn store(to: *mut f32, v: __m512) {
+            unsafe { _mm512_storeu_ps(to, v) }
+        }
+        #[inline(always)]
+        unsafe fn store_part(to: *mut f32, v: __m512, n: usize) {
+            unsafe { _mm512_mask_storeu_ps(to, ((1u32 << n) - 1) as u16, v) }
+        }
+        #[inline(always)]
+        unsafe fn add(a: __m512, b: __m512) -> __m512 {
+            unsafe { _mm512_add_ps(a, b) }
+        }
+        #[inline(always)]
+        unsafe fn sub(a: __m512, b: __m512) -> __m512 {
+            unsafe { _mm512_sub_ps(a, b) }
+        }
+        #[inline(always)]
+        unsafe fn mul(a: __m512, b: __m512) -> __m512 {
+            unsafe { _mm512_mul_ps(a, b) }
+        }
+        #[inline(always)]
+        unsafe fn div(a: __m512, b: __m512) -> __m512 {
+            unsafe { _mm512_div_ps(a, b) }
+        }
+        #[inline(always)]
+        unsafe fn fma(a: __m512, b: __m512, c: __m512) -> __m512 {
+            unsafe { _mm512_fmadd_ps(a, b, c) }
+        }
+        #[inline(always)]
+        unsafe fn max(a: __m512, b: __m512) -> __m512 {
+            unsafe { _mm512_max_ps(a, b) }
+        }
+        #[inline(always)]
+        unsafe fn abs(a: __m512) -> __m512 {
+            unsafe { _mm512_abs_ps(a) }
+        }
+        #[inline(always)]
+        unsafe fn copysign(a: __m512, sign: __m512) -> __m512 {
+            unsafe {
+                let bit = _mm512_and_epi32(_mm512_castps_si512(sign), _mm512_set1_epi32(i32::MIN));
+                _mm512_castsi512_ps(_mm512_or_epi32(_mm512_castps_si512(a), bit))
+            }
+        }
+        #[inline(always)]
+        unsafe fn pow2(n: __m512) -> __m512 {
+            unsafe { _mm512_scalef_ps(_mm512_set1_ps(1.0), n) }
+        }
+        #[inline(always)]
+        unsafe fn sum(a: __m512) -> f32 {
+            unsafe { _mm512_reduce_add_ps(a) }
+        }
+    }
+}
