@@ -29,7 +29,7 @@ pub enum DataError {
         /// Where it was looked for.
         folder: PathBuf,
     },
-    /// Neither `FCMAE_DATA` nor `HOME` tells where named data sets are.
+    /// No environment variable tells where named data sets are.
     #[error("the folder of named data sets is unknown: set the environment variable FCMAE_DATA")]
     NoDataHome,
     /// The source has no part of the wanted name.

@@ -1,25 +1,32 @@
 //! Named data sets: `<data home>/<name>/<split>.csv`, put there by `cargo xtask data fetch <name>`.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::{Listing, manifest};
 use crate::error::DataError;
 
-/// The folder of the named data sets: `$FCMAE_DATA`, else `~/.cache/fcmae/data`.
+/// The folder of the named data sets: `$FCMAE_DATA`, else `data` in the cache, which is `$FCMAE_CACHE`,
+/// `$XDG_CACHE_HOME/fcmae` or `~/.cache/fcmae`: the places that `cargo xtask data` uses.
 ///
 /// # Errors
-/// [`DataError::NoDataHome`] when neither `FCMAE_DATA` nor `HOME` is set.
+/// [`DataError::NoDataHome`] when none of these variables, nor `HOME`, is set.
 pub fn data_home() -> Result<PathBuf, DataError> {
-    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-    home_from(
-        variable("FCMAE_DATA").map(PathBuf::from),
-        variable("HOME").map(PathBuf::from),
-    )
+    home_from(&|name| std::env::var_os(name))
 }
 
-fn home_from(data: Option<PathBuf>, home: Option<PathBuf>) -> Result<PathBuf, DataError> {
-    data.or_else(|| home.map(|home| home.join(".cache/fcmae/data")))
-        .ok_or(DataError::NoDataHome)
+fn home_from(variable: &dyn Fn(&str) -> Option<OsString>) -> Result<PathBuf, DataError> {
+    let places = [
+        ("FCMAE_DATA", ""),
+        ("FCMAE_CACHE", "data"),
+        ("XDG_CACHE_HOME", "fcmae/data"),
+        ("HOME", ".cache/fcmae/data"),
+    ];
+    let set = |(name, below)| {
+        let value = variable(name).filter(|value| !value.is_empty())?;
+        Some(PathBuf::from(value).join(below))
+    };
+    places.into_iter().find_map(set).ok_or(DataError::NoDataHome)
 }
 
 /// Lists one split of a named data set.
@@ -73,20 +80,34 @@ fn splits(folder: &Path) -> Vec<String> {
 mod tests {
     use super::*;
 
+    /// The first variable that is set and not empty wins; an xtask test has the same table.
     #[test]
-    fn the_data_home_has_two_places() {
-        let some = |text: &str| Some(PathBuf::from(text));
-        assert_eq!(home_from(some("/d"), some("/h")).unwrap(), Path::new("/d"));
+    fn the_data_home_follows_the_cache() {
+        let all = [
+            ("FCMAE_DATA", "/d"),
+            ("FCMAE_CACHE", "/c"),
+            ("XDG_CACHE_HOME", "/x"),
+            ("HOME", "/h"),
+        ];
+        let home = |known: &[(&str, &str)]| {
+            home_from(&|name| {
+                known
+                    .iter()
+                    .find(|(key, _)| *key == name)
+                    .map(|(_, value)| value.into())
+            })
+        };
+        for (skipped, expected) in ["/d", "/c/data", "/x/fcmae/data", "/h/.cache/fcmae/data"]
+            .iter()
+            .enumerate()
+        {
+            assert_eq!(home(&all[skipped..]).unwrap(), Path::new(expected));
+        }
         assert_eq!(
-            home_from(None, some("/h")).unwrap(),
+            home(&[("FCMAE_DATA", ""), ("HOME", "/h")]).unwrap(),
             Path::new("/h/.cache/fcmae/data")
         );
-        assert!(
-            home_from(None, None)
-                .unwrap_err()
-                .to_string()
-                .contains("FCMAE_DATA")
-        );
+        assert!(home(&[]).unwrap_err().to_string().contains("FCMAE_DATA"));
     }
 
     #[test]
