@@ -52,14 +52,14 @@ pub enum InputError {
     },
     /// The folder holds a run that was made with another config.
     #[error(
-        "run folder {folder} was made with another config:\n{differences}\
+        "run folder {folder} was made with another config: {differences}; \
          put these back, choose another `name`, or start over with --fresh"
     )]
     Changed {
         /// The run folder.
         folder: PathBuf,
-        /// What differs, one line for each key.
-        differences: Lines,
+        /// What differs, an entry for each key.
+        differences: List,
     },
     /// An argument of the program that is missing or makes no sense.
     #[error("{message}")]
@@ -96,13 +96,13 @@ impl InputError {
     }
 }
 
-/// Text lines, each shown indented and ended.
+/// Entries, shown in one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lines(pub Vec<String>);
+pub struct List(pub Vec<String>);
 
-impl fmt::Display for Lines {
+impl fmt::Display for List {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|line| writeln!(f, "  {line}"))
+        f.write_str(&self.0.join("; "))
     }
 }
 
@@ -123,11 +123,14 @@ mod tests {
         assert_eq!(config.to_string(), "`train.batch_size`: is 0; use at least 1");
         let changed = InputError::Changed {
             folder: "runs/a".into(),
-            differences: Lines(vec!["optimizer.lr: was 0.1, is 0.2".into()]),
+            differences: List(vec![
+                "`optimizer.lr` was 0.1, is 0.2".into(),
+                "`seed` was 1, is 2".into(),
+            ]),
         };
         assert_eq!(
             changed.to_string(),
-            "run folder runs/a was made with another config:\n  optimizer.lr: was 0.1, is 0.2\n\
+            "run folder runs/a was made with another config: `optimizer.lr` was 0.1, is 0.2; `seed` was 1, is 2; \
              put these back, choose another `name`, or start over with --fresh"
         );
         let full = InputError::DiskFull {

@@ -64,7 +64,7 @@ pub use config::{
     CheckpointConfig, LogConfig, LossConfig, OptimizerConfig, Precision, PretrainConfig, ScheduleConfig,
     TrainConfig, ValidationConfig,
 };
-pub use error::{InputError, Lines};
+pub use error::{InputError, List};
 pub use evaluation::Hide;
 pub use groups::is_decayed;
 pub use machine::{DeviceChoice, Machine};

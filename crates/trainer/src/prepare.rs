@@ -1,6 +1,6 @@
 //! Everything a run needs before its first step, in the order of what it costs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -173,17 +173,18 @@ impl Standing {
     /// Locks the folder, finds its newest checkpoint, and checks that it is of this run.
     fn find(input: &Input, start: Start, progress: &Progress) -> Result<Standing> {
         let config = &input.config;
+        let nothing = |folder: &Path| InputError::NothingToResume {
+            folder: folder.to_owned(),
+        };
+        if start == Start::Resume && !config.run_folder().exists() {
+            return Err(nothing(&config.run_folder()).into()); // before the folder is made
+        }
         let folder = RunFolder::open(&config.run_folder())?;
         let checkpoints = CheckpointFolder::open(folder.checkpoints(), config.checkpoint.keep)?;
         let found = checkpoints.latest_valid()?;
         let state = match &found {
             Some(found) => continued(found, input, &folder, progress)?,
-            None if start == Start::Resume => {
-                return Err(InputError::NothingToResume {
-                    folder: folder.path().to_owned(),
-                }
-                .into());
-            }
+            None if start == Start::Resume => return Err(nothing(folder.path()).into()),
             None => input.beginning.clone(),
         };
         Ok(Standing {

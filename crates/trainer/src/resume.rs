@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 
 use crate::config::PretrainConfig;
-use crate::error::{InputError, Lines};
+use crate::error::{InputError, List};
 use crate::state::{DataStamp, State};
 
 /// Keys that never change a weight (`name` and `output_dir` only find the folder), or whose effect is warned of
@@ -72,7 +72,7 @@ pub(crate) fn check(
     }
     Err(InputError::Changed {
         folder: folder.to_owned(),
-        differences: Lines(differing),
+        differences: List(differing),
     }
     .into())
 }

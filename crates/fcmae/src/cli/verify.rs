@@ -27,6 +27,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> Result<Outcome> {
     let config = PretrainConfig::load_unchecked(&args.config, &args.set)?;
+    config.grid()?;
     let device = config.device.parse::<DeviceChoice>()?.find()?;
     let machine = Machine::set_up(device, config.threads, config.precision.kind());
     let options = VerifyOptions {
