@@ -74,3 +74,8 @@ pub use fcmae_model as model;
 pub use fcmae_random as random;
 pub use fcmae_torch_ext as torch_ext;
 pub use fcmae_trainer as trainer;
+
+/// The README's example compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
