@@ -244,9 +244,9 @@ impl Default for Place {
 /// What a run leaves, as SHA-256 of its files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Left {
-    /// `model.safetensors`, whose metadata hold the resolved config.
+    /// `model.safetensors`, whose metadata hold what decided the weights.
     pub model: String,
-    /// The numbers in `model.safetensors`: equal between runs of different names.
+    /// The numbers in `model.safetensors` alone.
     pub tensors: String,
     /// `optimizer.safetensors`.
     pub optimizer: String,

@@ -20,7 +20,7 @@ use crate::saving::{MODEL, key};
 pub struct Pretrained {
     /// The file they came from.
     pub file: PathBuf,
-    /// The run's config.
+    /// The run's config as far as it decided the weights; the rest (name, folder, workers, …) has its defaults.
     pub config: PretrainConfig,
     /// Optimizer steps they were trained for.
     pub step: u64,

@@ -77,6 +77,25 @@ pub(crate) fn check(
     .into())
 }
 
+/// The part of a resolved config that decides the weights: without the keys that a run may change on its way, so that
+/// equal weights are equal files, whatever the run was called and wherever it lay.
+pub(crate) fn decisive(config: &str) -> Result<String> {
+    let resolved = fcmae_config::from_str(config, &[]).context("the config of a run")?;
+    let mut table = resolved.table().clone();
+    for free in FREE {
+        match free.split_once('.') {
+            None => drop(table.remove(free)),
+            Some((section, "")) => drop(table.remove(section)),
+            Some((section, key)) => {
+                if let Some(section) = table.get_mut(section).and_then(|value| value.as_table_mut()) {
+                    section.remove(key);
+                }
+            }
+        }
+    }
+    Ok(fcmae_config::to_toml(&table)?)
+}
+
 fn is_free(free: &str, key: &str) -> bool {
     if free.ends_with('.') {
         key.starts_with(free)

@@ -8,9 +8,10 @@ use fcmae_checkpoint::{CheckpointFolder, Tensors, read_json, read_safetensors};
 use fcmae_model::{from_data, to_data};
 
 use crate::network::Network;
+use crate::resume::decisive;
 use crate::state::State;
 
-/// The weights, with the resolved config and the class names in the file's metadata.
+/// The weights, with what decided them of the config, and the class names, in the file's metadata.
 pub(crate) const MODEL: &str = "model.safetensors";
 /// First and second moments of every parameter.
 const OPTIMIZER: &str = "optimizer.safetensors";
@@ -19,7 +20,7 @@ const STATE: &str = "state.json";
 
 /// Metadata keys of the weights' file.
 pub(crate) mod key {
-    /// The resolved config of the run, TOML.
+    /// The resolved config of the run, TOML, without what does not decide the weights (its name, say).
     pub(crate) const CONFIG: &str = "fcmae.config";
     /// Optimizer steps done.
     pub(crate) const STEP: &str = "fcmae.step";
@@ -46,7 +47,7 @@ pub(crate) fn save(
         );
     }
     let metadata = BTreeMap::from([
-        (key::CONFIG.to_owned(), state.config.clone()),
+        (key::CONFIG.to_owned(), decisive(&state.config)?),
         (key::STEP.to_owned(), state.step.to_string()),
         (key::CLASSES.to_owned(), serde_json::to_string(class_names)?),
     ]);
