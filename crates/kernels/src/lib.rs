@@ -47,7 +47,7 @@ mod pointwise;
 mod resolution;
 mod tiles;
 
-pub use block::{BlockOptions, BlockParams, End, Middle, backend, block};
+pub use block::{BlockOptions, BlockParams, End, Middle, backend, block, check_forced};
 pub use cpu::Isa;
 pub use depthwise::depthwise;
 pub use grn::{GRN_EPS, GrnScope, grn};

@@ -43,8 +43,9 @@ impl DeviceChoice {
     /// The device, after loading libtorch's GPU back end where one is wanted and there.
     ///
     /// # Errors
-    /// A GPU that libtorch does not find.
+    /// A GPU that libtorch does not find; an `FCMAE_KERNELS` that names no kernels of this CPU.
     pub fn find(self) -> Result<Device, InputError> {
+        fcmae_kernels::check_forced().map_err(|message| InputError::config("FCMAE_KERNELS", message))?;
         match self {
             DeviceChoice::Cpu => Ok(Device::Cpu),
             DeviceChoice::Auto if fcmae_torch_ext::load_cuda() => Ok(Device::Cuda(0)),

@@ -285,7 +285,8 @@ fn describe(record: &EpochRecord, epochs: u64) -> String {
         duration(std::time::Duration::from_secs_f64(record.seconds))
     );
     if record.skipped > 0 {
-        text += &format!(" · {} images skipped", record.skipped);
+        let plural = if record.skipped == 1 { "" } else { "s" };
+        text += &format!(" · {} image{plural} skipped", record.skipped);
     }
     text
 }

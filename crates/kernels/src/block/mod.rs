@@ -89,20 +89,49 @@ enum Path {
     Cpu(Isa),
 }
 
-/// The path of this process: the best instruction set, or what `FCMAE_KERNELS` names (`reference`, `portable`,
-/// `avx2`, `avx512`). A name that is unknown or that this CPU does not have means the best one.
+/// The path of this process: the best instruction set, or what `FCMAE_KERNELS` names.
 fn path() -> Path {
     static PATH: OnceLock<Path> = OnceLock::new();
     *PATH.get_or_init(|| {
-        let forced = std::env::var("FCMAE_KERNELS").unwrap_or_default();
-        if forced == "reference" {
-            return Path::Reference;
-        }
-        let named = Isa::ALL
-            .into_iter()
-            .find(|isa| isa.name() == forced && isa.is_available());
-        Path::Cpu(named.unwrap_or_else(Isa::best))
+        let forced = std::env::var(FORCED).unwrap_or_default();
+        named(&forced).unwrap_or_else(|| Path::Cpu(Isa::best()))
     })
+}
+
+/// The environment variable that forces a path.
+const FORCED: &str = "FCMAE_KERNELS";
+
+/// The path of a name, if there is one on this CPU; the empty name is the best path.
+fn named(name: &str) -> Option<Path> {
+    match name {
+        "" => Some(Path::Cpu(Isa::best())),
+        "reference" => Some(Path::Reference),
+        _ => Isa::ALL
+            .into_iter()
+            .find(|isa| isa.name() == name && isa.is_available())
+            .map(Path::Cpu),
+    }
+}
+
+/// Checks the environment variable `FCMAE_KERNELS`; a program calls it before it computes.
+///
+/// # Errors
+/// The value, when it names no path or one that this CPU does not have, with the names that can be used. [`block`]
+/// itself takes the best path then.
+pub fn check_forced() -> Result<(), String> {
+    let forced = std::env::var(FORCED).unwrap_or_default();
+    if named(&forced).is_some() {
+        return Ok(());
+    }
+    let here = Isa::ALL
+        .into_iter()
+        .filter(|isa| isa.is_available())
+        .map(Isa::name);
+    let names: Vec<&str> = std::iter::once("reference").chain(here).collect();
+    Err(format!(
+        "{forced:?} names no kernels of this CPU; use one of {}, or unset it",
+        names.join(", ")
+    ))
 }
 
 /// The back end that [`block`] uses on this machine for activations of `kind` on `device`, in words, for a run's

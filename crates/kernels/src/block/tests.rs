@@ -46,6 +46,33 @@ const NAMES: [&str; 12] = [
     "gamma",
 ];
 
+/// The parameters among a case's inputs: V2 with GRN, or V1 with LayerScale.
+fn params(t: &[Tensor], is_v2: bool) -> BlockParams<'_> {
+    let (middle, end) = if is_v2 {
+        (
+            Middle::Grn {
+                gamma: &t[9],
+                beta: &t[10],
+            },
+            End::Nothing,
+        )
+    } else {
+        (Middle::Nothing, End::LayerScale { gamma: &t[11] })
+    };
+    BlockParams {
+        dwconv_weight: &t[1],
+        dwconv_bias: &t[2],
+        norm_weight: &t[3],
+        norm_bias: &t[4],
+        pwconv1_weight: &t[5],
+        pwconv1_bias: &t[6],
+        middle,
+        pwconv2_weight: &t[7],
+        pwconv2_bias: &t[8],
+        end,
+    }
+}
+
 impl Case {
     fn layout(&self) -> VisibleLayout {
         let ids: Vec<u64> = (0..self.images as u64).collect();
@@ -97,29 +124,7 @@ impl Case {
             .iter()
             .map(|t| t.to_kind(kind).set_requires_grad(true))
             .collect();
-        let params = BlockParams {
-            dwconv_weight: &t[1],
-            dwconv_bias: &t[2],
-            norm_weight: &t[3],
-            norm_bias: &t[4],
-            pwconv1_weight: &t[5],
-            pwconv1_bias: &t[6],
-            middle: if self.is_v2 {
-                Middle::Grn {
-                    gamma: &t[9],
-                    beta: &t[10],
-                }
-            } else {
-                Middle::Nothing
-            },
-            pwconv2_weight: &t[7],
-            pwconv2_bias: &t[8],
-            end: if self.is_v2 {
-                End::Nothing
-            } else {
-                End::LayerScale { gamma: &t[11] }
-            },
-        };
+        let params = params(&t, self.is_v2);
         let options = BlockOptions {
             grn_scope: self.scope,
             drop_path: self.drop_path.as_deref(),
@@ -262,21 +267,7 @@ fn zeros_stay_finite() {
             .iter()
             .map(|t| t.zeros_like().set_requires_grad(true))
             .collect();
-        let params = BlockParams {
-            dwconv_weight: &zeros[1],
-            dwconv_bias: &zeros[2],
-            norm_weight: &zeros[3],
-            norm_bias: &zeros[4],
-            pwconv1_weight: &zeros[5],
-            pwconv1_bias: &zeros[6],
-            middle: Middle::Grn {
-                gamma: &zeros[9],
-                beta: &zeros[10],
-            },
-            pwconv2_weight: &zeros[7],
-            pwconv2_bias: &zeros[8],
-            end: End::Nothing,
-        };
+        let params = params(&zeros, true);
         let y = crate::cpu::block(isa, &zeros[0], &params, &layout, &BlockOptions::default()).unwrap();
         (y + 1.0).square().sum(Kind::Float).backward();
         for (name, leaf) in NAMES.iter().zip(&zeros).take(11) {
@@ -300,18 +291,7 @@ fn repeats_bit_for_bit_and_keeps_nothing_without_a_graph() {
     let y = tch::no_grad(|| {
         let layout = case.layout();
         let t = case.inputs(&layout);
-        let params = BlockParams {
-            dwconv_weight: &t[1],
-            dwconv_bias: &t[2],
-            norm_weight: &t[3],
-            norm_bias: &t[4],
-            pwconv1_weight: &t[5],
-            pwconv1_bias: &t[6],
-            middle: Middle::Nothing,
-            pwconv2_weight: &t[7],
-            pwconv2_bias: &t[8],
-            end: End::Nothing,
-        };
+        let params = params(&t, case.is_v2);
         block(&t[0], &params, &layout, &BlockOptions::default())
     });
     assert!(!y.requires_grad());
@@ -326,4 +306,33 @@ fn other_kinds_take_the_reference_path() {
         backend(Device::Cpu, Kind::BFloat16),
         "reference (libtorch operations on packed tiles)"
     );
+}
+
+/// Kernels trust lengths, so a parameter of another width must not get past the border.
+#[test]
+fn a_parameter_of_another_width_is_refused() {
+    let case = atto_stage(2, 8);
+    let layout = case.layout();
+    let mut t = case.inputs(&layout);
+    t[2] = t[2].narrow(0, 0, 5); // dwconv bias
+    let call = || {
+        crate::cpu::block(
+            Isa::best(),
+            &t[0],
+            &params(&t, true),
+            &layout,
+            &BlockOptions::default(),
+        )
+    };
+    let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(call)).unwrap_err();
+    let text = panic.downcast_ref::<String>().unwrap();
+    assert!(text.contains("dwconv bias of a block of width 8"), "{text}");
+}
+
+#[test]
+fn a_forced_path_has_a_name_of_this_cpu() {
+    assert_eq!(named("reference"), Some(Path::Reference));
+    assert_eq!(named("portable"), Some(Path::Cpu(Isa::Portable)));
+    assert_eq!(named(""), Some(Path::Cpu(Isa::best())));
+    assert_eq!(named("avx-512"), None);
 }

@@ -33,14 +33,19 @@ pub(crate) fn block(
         x.numel(),
         "features and layout must have the same tiles"
     );
+    if let Some(factors) = options.drop_path {
+        assert_eq!(factors.len(), sizes.images, "one factor of DropPath per image");
+    }
     let threads = tch::get_num_threads().max(1) as usize;
 
     let (y, saved) = tch::no_grad(|| {
         let mut y = x.empty_like();
         let saved = {
             let (numbers, out) = (numbers(&x), numbers_mut(&mut y));
+            let weights = weights(&inputs, p.has_grn(), p.has_layer_scale());
+            weights.check(&sizes);
             let job = Job {
-                weights: &weights(&inputs, p.has_grn(), p.has_layer_scale()),
+                weights: &weights,
                 layout,
                 sizes: &sizes,
                 scope: options.grn_scope,

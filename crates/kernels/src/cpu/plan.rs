@@ -28,6 +28,30 @@ pub(super) struct Weights<'a> {
 }
 
 impl Weights<'_> {
+    /// Checks every length once: from here on, kernels trust them.
+    ///
+    /// # Panics
+    /// When a parameter does not fit a block of width `C`.
+    pub(super) fn check(&self, s: &Sizes) {
+        let (c, h) = (s.c, s.h);
+        let lengths = [
+            ("dwconv weight", self.dw.len(), 49 * c),
+            ("dwconv bias", self.dw_bias.len(), c),
+            ("norm weight", self.norm.len(), c),
+            ("norm bias", self.norm_bias.len(), c),
+            ("pwconv1 weight", self.w1.len(), h * c),
+            ("pwconv1 bias", self.b1.len(), h),
+            ("pwconv2 weight", self.w2.len(), c * h),
+            ("pwconv2 bias", self.b2.len(), c),
+            ("GRN gamma", self.grn.map_or(h, |(gamma, _)| gamma.len()), h),
+            ("GRN beta", self.grn.map_or(h, |(_, beta)| beta.len()), h),
+            ("LayerScale gamma", self.scale.map_or(c, <[f32]>::len), c),
+        ];
+        for (name, got, expected) in lengths {
+            assert_eq!(got, expected, "numbers in the {name} of a block of width {c}");
+        }
+    }
+
     /// LayerScale of channel `c`; 1 where there is none.
     pub(super) fn scale(&self, c: usize) -> f32 {
         self.scale.map_or(1.0, |scale| scale[c])
