@@ -44,6 +44,7 @@ mod depthwise;
 mod grn;
 mod loss;
 mod pointwise;
+pub mod profile;
 mod resolution;
 mod tiles;
 

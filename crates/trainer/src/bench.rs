@@ -1,8 +1,10 @@
 //! The time of a whole training step on random images: what the loop costs without data.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use anyhow::Result;
+use fcmae_kernels::profile;
 use fcmae_masking::{PatchGrid, RandomMask};
 use fcmae_model::{Fcmae, Step};
 use fcmae_torch_ext::AdamW;
@@ -51,6 +53,8 @@ pub struct StepTime {
     pub peak_mib: Option<u64>,
     /// Loss of the first step: about 1, as nothing is learnt yet.
     pub first_loss: f64,
+    /// Mean seconds per step in each operation of the kernels, and in the optimizer.
+    pub profile: BTreeMap<String, f64>,
 }
 
 /// Measures forward, backward and AdamW together, after three steps to warm up.
@@ -87,18 +91,22 @@ pub fn bench_step(bench: &StepBench) -> Result<StepTime> {
         optimizer.zero_grad();
         let loss = model.loss(&images, &mask, &options)?;
         loss.f_backward()?;
-        optimizer.step(1e-4)?;
+        profile::span(|| "optimizer".to_owned(), || optimizer.step(1e-4))?;
         Ok(loss.double_value(&[])) // waits for the device
     };
 
     let first_loss = step()?;
     (1..WARM_UP).try_for_each(|_| step().map(drop))?;
     let mut seconds = Vec::with_capacity(bench.steps);
+    profile::start();
     for _ in 0..bench.steps.max(1) {
         let started = Instant::now();
         step()?;
         seconds.push(started.elapsed().as_secs_f64());
     }
+    let profile = profile::take().into_iter();
+    let profile = profile.map(|(name, time)| (name, time.as_secs_f64() / seconds.len() as f64));
+    let profile = profile.collect();
     let seconds = median(seconds);
     Ok(StepTime {
         model: config.model.name.clone(),
@@ -112,6 +120,7 @@ pub fn bench_step(bench: &StepBench) -> Result<StepTime> {
         images_per_second: bench.batch as f64 / seconds,
         peak_mib: peak_memory(),
         first_loss,
+        profile,
     })
 }
 

@@ -11,6 +11,7 @@ use tch::Tensor;
 
 use crate::cpu::Isa;
 use crate::grn::GrnScope;
+use crate::profile;
 
 /// The parameters of a block of width `C`, borrowed from whoever owns them.
 #[derive(Debug)]
@@ -75,11 +76,16 @@ pub struct BlockOptions<'a> {
 /// A whole block: `y = x + DropPath(LayerScale(W₂·GRN(GELU(W₁·LN(dw(x))))))`; `x`, `y`: `[V, p, p, C]`
 /// (ConvNeXt V2 §4, Fig. 5). V2 has GRN and no LayerScale, V1 the reverse. Differentiable in `x` and every parameter.
 pub fn block(x: &Tensor, params: &BlockParams, layout: &VisibleLayout, options: &BlockOptions) -> Tensor {
-    match path() {
-        Path::Cpu(isa) => crate::cpu::block(isa, x, params, layout, options),
-        Path::Reference => None,
-    }
-    .unwrap_or_else(|| reference::block(x, params, layout, options))
+    profile::span(
+        || format!("block {}, forward", x.size()[3]),
+        || {
+            match path() {
+                Path::Cpu(isa) => crate::cpu::block(isa, x, params, layout, options),
+                Path::Reference => None,
+            }
+            .unwrap_or_else(|| reference::block(x, params, layout, options))
+        },
+    )
 }
 
 /// How [`block`] is computed where there is a choice.

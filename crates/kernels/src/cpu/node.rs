@@ -168,12 +168,17 @@ impl Backward for Node {
             drop_path: self.drop_path.as_deref(),
             threads: self.threads,
         };
-        let g = backward(
-            numbers(&inputs[0]),
-            numbers(&grad),
-            numbers_mut(&mut dx),
-            &self.saved,
-            &job,
+        let g = crate::profile::span(
+            || format!("block {}, backward", self.sizes.c),
+            || {
+                backward(
+                    numbers(&inputs[0]),
+                    numbers(&grad),
+                    numbers_mut(&mut dx),
+                    &self.saved,
+                    &job,
+                )
+            },
         );
         let mut all = vec![g.dw, g.dw_bias, g.norm, g.norm_bias, g.w1, g.b1, g.w2, g.b2];
         if let Some((gamma, beta)) = g.grn {
