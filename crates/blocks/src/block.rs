@@ -98,6 +98,7 @@ impl Block {
         let options = BlockOptions {
             grn_scope: self.grn_scope,
             drop_path: factors.as_deref(),
+            ..BlockOptions::default()
         };
         fcmae_kernels::block(x, &self.params(), layout, &options)
     }

@@ -48,7 +48,7 @@ pub mod profile;
 mod resolution;
 mod tiles;
 
-pub use block::{BlockOptions, BlockParams, End, Middle, backend, block, check_forced};
+pub use block::{Activation, BlockOptions, BlockParams, End, Middle, backend, block, check_forced};
 pub use cpu::Isa;
 pub use depthwise::depthwise;
 pub use grn::{GRN_EPS, GrnScope, grn};

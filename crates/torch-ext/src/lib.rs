@@ -1,7 +1,7 @@
 //! What libtorch can do and `tch` does not bind, as safe functions.
 //!
 //! - [`fused_adamw`]: one AdamW step over many tensors in one call. The optimizer state stays with the caller.
-//! - [`attach`] and [`Backward`]: autograd nodes whose backward pass is Rust.
+//! - [`attach`], [`records`] and [`Backward`]: autograd nodes whose backward pass is Rust.
 //! - [`parallel_for`]: libtorch's own threads for Rust closures.
 //! - [`load_cuda`]: makes the GPU back end of a full PyTorch install available to a program that was linked
 //!   to the CPU libtorch alone.
@@ -32,6 +32,6 @@ mod version;
 pub use adamw::{AdamW, fused_adamw};
 pub use cuda::load_cuda;
 pub use error::{TorchError, first_line};
-pub use node::{Backward, attach};
+pub use node::{Backward, attach, records};
 pub use parallel::parallel_for;
 pub use version::libtorch_version;

@@ -68,6 +68,15 @@ pub fn attach(
     Ok(output)
 }
 
+/// Whether an operation on `inputs` is recorded for a backward pass: outside `no_grad`, and one of them requires a
+/// gradient.
+#[must_use]
+pub fn records(inputs: &[&Tensor]) -> bool {
+    // A view of a tensor requires gradients only while operations are recorded.
+    let wants = inputs.iter().find(|t| t.requires_grad());
+    wants.is_some_and(|t| t.alias().requires_grad())
+}
+
 /// Called by the node: gradients into `out`, one place per input, or an error text from `malloc`.
 extern "C" fn call_backward(
     context: *mut c_void,
@@ -196,6 +205,8 @@ mod tests {
         let (a, b) = (leaf(1.0), leaf(2.0));
         let y = tch::no_grad(|| product(&a, &b, Product::new(&alive, false)));
         assert!(!y.requires_grad());
+        assert!(records(&[&b.detach(), &a]) && !records(&[&a.detach(), &b.detach()]));
+        assert!(!tch::no_grad(|| records(&[&a, &b])));
         let y = product(&a.detach(), &b.detach(), Product::new(&alive, false));
         assert!(!y.requires_grad());
         assert_eq!(alive.load(Ordering::SeqCst), 0);

@@ -7,6 +7,7 @@ mod tests;
 use std::sync::OnceLock;
 
 use fcmae_masking::VisibleLayout;
+use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use crate::cpu::Isa;
@@ -71,6 +72,20 @@ pub struct BlockOptions<'a> {
     pub grn_scope: GrnScope,
     /// DropPath: one factor per image, 0 (dropped) or `1 / keep`; `None`: nothing is dropped.
     pub drop_path: Option<&'a [f32]>,
+    /// What the fast kernels keep for the backward pass.
+    pub activation: Activation,
+}
+
+/// What becomes of the hidden layer (`4C` wide) between the forward and the backward pass of a block.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Activation {
+    /// Kept: fastest.
+    #[default]
+    Keep,
+    /// Computed again in the backward pass: a fifth to a quarter of the memory, one product more. The result is the
+    /// same, bit for bit. The reference path keeps everything.
+    Recompute,
 }
 
 /// A whole block: `y = x + DropPath(LayerScale(W₂·GRN(GELU(W₁·LN(dw(x))))))`; `x`, `y`: `[V, p, p, C]`
@@ -147,7 +162,13 @@ pub fn backend(device: tch::Device, kind: tch::Kind) -> &'static str {
         Path::Cpu(isa) if device == tch::Device::Cpu && kind == tch::Kind::Float => match isa {
             Isa::Portable => "packed, portable",
             Isa::Avx2 => "packed, AVX2",
-            Isa::Avx512 => "packed, AVX-512",
+            Isa::Avx512 | Isa::Avx512Bf16 => "packed, AVX-512",
+        },
+        Path::Cpu(isa) if device == tch::Device::Cpu && kind == tch::Kind::BFloat16 => match isa {
+            Isa::Portable => "packed, portable, bf16 by conversion",
+            Isa::Avx2 => "packed, AVX2, bf16 by conversion",
+            Isa::Avx512 => "packed, AVX-512, bf16 by conversion",
+            Isa::Avx512Bf16 => "packed, AVX-512 bf16",
         },
         _ => "reference (libtorch operations on packed tiles)",
     }

@@ -3,449 +3,552 @@
 //! Each thread adds the weight gradients of its images in buffers of its own; they are joined in the order of the
 //! threads, so the result depends on nothing but instruction set and thread count.
 
-use std::ops::Range;
-
 use fcmae_masking::VisibleLayout;
 
+use super::buffer::Buffer;
 use super::depthwise::{Halo, Start, convolve_tile, taps_first, weight_gradient};
 use super::epilogue::{Accumulate, HiddenGradient, Store};
-use super::forward::{Saved, grn_scale, padded};
-use super::gemm::{Left, Right, gemm, panels};
+use super::forward::{First, Saved, grn_scale, padded};
+use super::gemm::{Extent, Left, Right, gemm, panels, whole};
 use super::isa::Kernel;
 use super::lanes::Lanes;
-use super::plan::{Job, Packed, Shared, Sizes, Weights, each_share, groups};
-use super::rows::{add_rows, normalise_backward, scale, vectors};
+use super::number::Number;
+use super::pack::{Matrix, Packed};
+use super::plan::{Group, Job, Shared, Sizes, on_threads};
+use super::rows::{add_rows, normalise_backward, pair_rows, scale_rows, vectors};
+use super::unfold::{Gradients, unfold};
 use crate::grn::GRN_EPS;
 
-/// Gradients of a block's parameters, shaped like [`Weights`].
-pub(super) struct Gradients {
-    pub(super) dw: Vec<f32>,
-    pub(super) dw_bias: Vec<f32>,
-    pub(super) norm: Vec<f32>,
-    pub(super) norm_bias: Vec<f32>,
-    pub(super) w1: Vec<f32>,
-    pub(super) b1: Vec<f32>,
-    pub(super) grn: Option<(Vec<f32>, Vec<f32>)>,
-    pub(super) w2: Vec<f32>,
-    pub(super) b2: Vec<f32>,
-    pub(super) scale: Option<Vec<f32>>,
-}
-
 /// What one thread adds up: gradients in the folded parameters.
-struct Sums {
-    /// `duᵀ·a'`, `[C, H]`.
-    w2: Vec<f32>,
-    /// `x̂ᵀ·dh`, `[C, H]`.
-    w1: Vec<f32>,
-    /// `Σ dh`, `[H]`.
-    b1: Vec<f32>,
+pub(super) struct Sums {
+    /// `duᵀ·a'`, `[C, padded]`.
+    pub(super) w2: Buffer<f32>,
+    /// `x̂ᵀ·dh`, `[C, padded]`.
+    pub(super) w1: Buffer<f32>,
+    /// Whether nothing is in the two yet.
+    is_empty: bool,
+    /// `Σ dh`, `[padded]`.
+    pub(super) b1: Buffer<f32>,
     /// `Σ du`, `[C]`.
-    b2: Vec<f32>,
+    pub(super) b2: Buffer<f32>,
     /// Depthwise taps, `[49, C]`.
-    taps: Vec<f32>,
+    pub(super) taps: Buffer<f32>,
     /// `Σ` of the depthwise output's gradient, `[C]`.
-    dw_bias: Vec<f32>,
-    /// GRN's gamma, `[H]`.
-    gamma: Vec<f32>,
+    pub(super) dw_bias: Buffer<f32>,
 }
 
 impl Sums {
-    fn new(s: &Sizes) -> Sums {
-        let zeros = |n| vec![0.0; n];
+    /// `has_work`: otherwise nobody writes to the large ones.
+    fn new(s: &Sizes, has_work: bool) -> Sums {
+        let large = || {
+            let n = s.c * s.padded;
+            if has_work {
+                Buffer::new(n)
+            } else {
+                Buffer::zeros(n)
+            }
+        };
         Sums {
-            w2: zeros(s.c * s.padded),
-            w1: zeros(s.c * s.padded),
-            b1: zeros(s.padded),
-            b2: zeros(s.c),
-            taps: zeros(49 * s.c),
-            dw_bias: zeros(s.c),
-            gamma: zeros(s.padded),
-        }
-    }
-
-    fn add(&mut self, other: &Sums) {
-        let pairs = [
-            (&mut self.w2, &other.w2),
-            (&mut self.w1, &other.w1),
-            (&mut self.b1, &other.b1),
-            (&mut self.b2, &other.b2),
-            (&mut self.taps, &other.taps),
-            (&mut self.dw_bias, &other.dw_bias),
-            (&mut self.gamma, &other.gamma),
-        ];
-        for (to, from) in pairs {
-            to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
+            w2: large(),
+            w1: large(),
+            is_empty: true,
+            b1: Buffer::zeros(s.padded),
+            b2: Buffer::zeros(s.c),
+            taps: Buffer::zeros(49 * s.c),
+            dw_bias: Buffer::zeros(s.c),
         }
     }
 }
 
-/// All gradients of a block from the gradient `dy` of its output; that of `x` goes into `dx`.
-pub(super) fn backward(x: &[f32], dy: &[f32], dx: &mut [f32], saved: &Saved, job: &Job) -> Gradients {
-    let (s, weights) = (job.sizes, job.weights);
+/// All gradients of a block from the gradient `dy` of its output: that of `x` goes into `dx`, those of the parameters
+/// into `gradients`.
+pub(super) fn backward<T: Number>(
+    x: &[T],
+    dy: &[T],
+    dx: &mut [T],
+    saved: &Saved<T>,
+    job: &Job,
+    gradients: &mut Gradients,
+) {
+    let (s, weights, waits) = (job.sizes, job.weights, job.waits());
     let rows = s.all_rows();
-    let couples = job.couples_images();
-    let shares = s.shares(job.threads);
-    let mut du = vec![0.0; if couples { rows * s.c } else { 0 }];
-    let mut dz = vec![0.0; if couples { rows * s.padded } else { 0 }];
-    let mut dots = vec![0.0; s.images * s.padded];
-    let mut dd = vec![0.0; rows * s.c];
-    let mut sums: Vec<Sums> = shares.iter().map(|_| Sums::new(s)).collect();
+    let threads = job.split.groups.len();
+    let mut du = Buffer::new(if waits { rows * s.row } else { 0 });
+    let mut dz = Buffer::new(if waits { rows * s.padded } else { 0 });
+    let mut dots = Buffer::zeros(job.split.slots.len() * s.padded);
+    let mut image_dots = Buffer::new(if waits { s.images * s.padded } else { 0 });
+    let mut dd = Buffer::new(rows * s.c);
+    let work = job.split.groups.iter().map(|groups| !groups.is_empty());
+    let mut sums: Vec<Sums> = work.map(|has_work| Sums::new(s, has_work)).collect();
     {
+        let scaled = Matrix {
+            col_scale: Some(weights.norm),
+            ..Matrix::new(weights.w1, s.c)
+        };
         let call = Call {
             x,
             dy,
             saved,
             taps: taps_first(weights.dw, s.c, true),
-            w1: Packed::new(s.isa, s.h, s.c, |k, c| weights.w1[k * s.c + c] * weights.norm[c]),
-            w2: Packed::new(s.isa, s.c, s.h, |c, k| weights.w2[c * s.h + k] * weights.scale(c)),
+            w1: Packed::new::<T>(s.isa, s.h, s.padded, s.c, scaled),
+            w2: Packed::new::<T>(
+                s.isa,
+                s.c,
+                s.c,
+                s.h,
+                Matrix {
+                    row_scale: weights.scale,
+                    ..Matrix::new(weights.w2, s.h)
+                },
+            ),
+            again: saved.hidden.is_none().then(|| First::new::<T>(weights, s)),
             gamma: weights.grn.map(|(gamma, _)| padded(gamma, s)),
             dx: Shared::new(dx),
             dd: Shared::new(&mut dd),
-            whole: couples.then(|| (Shared::new(&mut du), Shared::new(&mut dz))),
+            du: waits.then(|| Shared::new(&mut du)),
+            dz: waits.then(|| Shared::new(&mut dz)),
             dots: Shared::new(&mut dots),
+            image_dots: waits.then(|| Shared::new(&mut image_dots)),
             layout: job.layout,
             drop_path: job.drop_path,
-            s: *s,
+            job,
         };
-        let own: Vec<Own> = sums.iter_mut().map(|sums| Own(sums)).collect();
-        let part = |first, second| {
-            let (call, own) = (&call, &own);
-            move |task: usize, images| Part {
-                call,
-                images,
-                sums: own[task].0,
-                first,
-                second,
-            }
+        let own = Shared::new(&mut sums);
+        let run = |phases: [bool; 3]| {
+            on_threads(s.isa, threads, |thread| Part {
+                call: &call,
+                groups: &job.split.groups[thread],
+                // SAFETY: one `Sums` per thread.
+                sums: unsafe { own.at(thread) },
+                phases,
+            });
         };
-        if couples {
-            each_share(s.isa, &shares, part(true, false));
-            join_dots(call.dots, s);
-            each_share(s.isa, &shares, part(false, true));
+        if waits {
+            run([true, false, false]);
+            call.join_dots();
+            run([false, true, false]);
+            run([false, false, true]); // reads `dd` of neighbours that another thread may have
         } else {
-            each_share(s.isa, &shares, part(true, true));
+            run([true; 3]);
         }
     }
-    let mut all = sums.remove(0);
-    sums.iter().for_each(|sums| all.add(sums));
-    unfold(&all, weights, s)
+    let dots = if waits { &image_dots } else { &dots };
+    unfold(&sums, &saved.norms, dots, job, gradients);
 }
 
-/// A thread's own sums.
-struct Own(*mut Sums);
-
-// SAFETY: task `t` alone touches `own[t]`.
-unsafe impl Sync for Own {}
-
-/// Scope `batch`: every image gets the dot product over all images.
-fn join_dots(dots: Shared, s: &Sizes) {
-    // SAFETY: called between two parallel phases; `dots` is `[N, padded]`.
-    let dots = unsafe { std::slice::from_raw_parts_mut(dots.0, s.images * s.padded) };
-    for k in 0..s.padded {
-        let sum: f32 = dots.iter().skip(k).step_by(s.padded).sum();
-        dots.iter_mut()
-            .skip(k)
-            .step_by(s.padded)
-            .for_each(|dot| *dot = sum);
-    }
-}
-
-/// Gradients of the parameters from those of the folded ones.
-fn unfold(sums: &Sums, w: &Weights, s: &Sizes) -> Gradients {
-    let (c, h) = (s.c, s.h);
-    let beta = |k: usize| w.grn.map_or(0.0, |(_, beta)| beta[k]);
-    let mut g = Gradients {
-        dw: vec![0.0; c * 49],
-        dw_bias: sums.dw_bias.clone(),
-        norm: vec![0.0; c],
-        norm_bias: vec![0.0; c],
-        w1: vec![0.0; h * c],
-        b1: sums.b1[..h].to_vec(),
-        grn: w.grn.map(|_| (sums.gamma[..h].to_vec(), vec![0.0; h])),
-        w2: vec![0.0; c * h],
-        b2: (0..c).map(|o| w.scale(o) * sums.b2[o]).collect(),
-        scale: w.scale.map(|_| vec![0.0; c]),
-    };
-    for (t, taps) in sums.taps.chunks_exact(c).enumerate() {
-        taps.iter()
-            .enumerate()
-            .for_each(|(o, tap)| g.dw[o * 49 + t] = *tap);
-    }
-    for o in 0..c {
-        let (row, folded) = (&w.w2[o * h..][..h], &sums.w2[o * s.padded..][..h]);
-        let (scale, b2) = (w.scale(o), sums.b2[o]);
-        let mut dot = b2 * w.b2[o];
-        for (k, to) in g.w2[o * h..][..h].iter_mut().enumerate() {
-            let full = folded[k] + b2 * beta(k); // gradient before LayerScale: beta was folded into the bias
-            *to = scale * full;
-            dot += full * row[k];
-        }
-        if let Some((_, d_beta)) = &mut g.grn {
-            d_beta
-                .iter_mut()
-                .zip(row)
-                .for_each(|(to, w2)| *to += scale * b2 * w2);
-        }
-        if let Some(d_scale) = &mut g.scale {
-            d_scale[o] = dot;
-        }
-    }
-    const BLOCK: usize = 64; // a transposition: both sides stay in cache
-    for first in (0..h).step_by(BLOCK) {
-        for o in 0..c {
-            for k in first..(first + BLOCK).min(h) {
-                let (folded, w1) = (sums.w1[o * s.padded + k], w.w1[k * c + o]);
-                g.w1[k * c + o] = w.norm[o] * folded + sums.b1[k] * w.norm_bias[o];
-                g.norm[o] += folded * w1;
-                g.norm_bias[o] += sums.b1[k] * w1;
-            }
-        }
-    }
-    g
-}
-
-struct Call<'a> {
-    x: &'a [f32],
-    dy: &'a [f32],
-    saved: &'a Saved,
+struct Call<'a, T: Number> {
+    x: &'a [T],
+    dy: &'a [T],
+    saved: &'a Saved<T>,
     /// Depthwise taps turned by 180°.
     taps: Vec<f32>,
     w1: Packed,
     w2: Packed,
+    /// The first linear map, where the hidden layer is computed again.
+    again: Option<First>,
     gamma: Option<Vec<f32>>,
-    dx: Shared,
+    dx: Shared<T>,
     /// Gradient of the depthwise output, `[rows, C]`: neighbours read it.
     dd: Shared,
-    /// Scope `batch` only: `du [rows, C]` and `dz [rows, H]` of all images, kept between the two phases.
-    whole: Option<(Shared, Shared)>,
-    /// `Σ dz·a` per image, `[N, H]`.
+    /// `[rows, row]` and `[rows, padded]` of all images, where threads wait between phases.
+    du: Option<Shared<T>>,
+    dz: Option<Shared<T>>,
+    /// `Σ dz·a` per image and group, `[slots, padded]`.
     dots: Shared,
+    /// The same per image, where threads wait.
+    image_dots: Option<Shared>,
     layout: &'a VisibleLayout,
     drop_path: Option<&'a [f32]>,
-    s: Sizes,
+    job: &'a Job<'a>,
 }
 
-/// One thread's images, up to the gradient of the calibrated hidden layer, from there on, or both.
-struct Part<'a> {
-    call: &'a Call<'a>,
-    images: Range<usize>,
+/// One thread's groups: up to the gradient of the calibrated hidden layer, on to that of the depthwise output, to the
+/// input.
+struct Part<'a, T: Number> {
+    call: &'a Call<'a, T>,
+    groups: &'a [Group],
     sums: *mut Sums,
-    first: bool,
-    second: bool,
+    phases: [bool; 3],
 }
 
-/// Room for a group.
-struct Scratch {
-    du: Vec<f32>,
-    dz: Vec<f32>,
-    calibrated: Vec<f32>,
+/// Room for a group. Words are rows in pairs, for products over rows.
+struct Scratch<T: Number> {
+    du: Buffer<T>,
+    dz: Buffer<T>,
+    /// The hidden layer, where it is computed again.
+    a: Buffer<T>,
+    slope: Buffer<T>,
+    squares: Buffer<f32>,
+    /// Words `[rows, padded]`.
+    calibrated: Buffer<f32>,
+    dh_words: Buffer<f32>,
+    /// Words `[rows, C]`.
+    du_words: Buffer<f32>,
+    normalised_words: Buffer<f32>,
     halos: Vec<Halo>,
 }
 
-impl Kernel for Part<'_> {
+impl<T: Number> Scratch<T> {
+    fn new(call: &Call<T>, phases: [bool; 3]) -> Scratch<T> {
+        let s = call.job.sizes;
+        let groups = call.job.split.groups.iter().flatten();
+        let rows = call.job.split.group_rows(s);
+        let words = |group: &Group| words_of::<T>(group.rows(s)) * group.images.len();
+        let words = groups.map(words).max().unwrap_or(0);
+        let is_again = call.again.is_some();
+        let pairs = T::PER_WORD > 1 && phases[1];
+        Scratch {
+            du: room(call.du.is_none(), rows * s.row),
+            dz: room(call.dz.is_none(), rows * s.padded),
+            a: room(is_again, rows * s.padded),
+            slope: room(is_again && phases[1], rows * s.padded),
+            squares: room(is_again, s.padded * call.job.split.group_tiles()),
+            calibrated: room(phases[1], words * s.padded),
+            dh_words: room(pairs, words * s.padded),
+            du_words: room(pairs, words * s.c),
+            normalised_words: room(pairs, words * s.c),
+            halos: match phases[2] {
+                true => (0..call.job.split.group_tiles())
+                    .map(|_| Halo::new(s.p))
+                    .collect(),
+                false => Vec::new(),
+            },
+        }
+    }
+}
+
+/// `n` numbers where they are needed.
+fn room<T: Number>(is_needed: bool, n: usize) -> Buffer<T> {
+    Buffer::new(if is_needed { n } else { 0 })
+}
+
+/// Rows of words that hold `rows` rows.
+fn words_of<T: Number>(rows: usize) -> usize {
+    rows.div_ceil(T::PER_WORD)
+}
+
+impl<T: Number> Kernel for Part<'_, T> {
+    const HAS_PAIRS: bool = T::PER_WORD == 2;
+
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) {
-        let s = &self.call.s;
-        let rows = s.group() * s.rows();
-        let zeros = |n| vec![0.0f32; n];
-        let mut scratch = Scratch {
-            du: zeros(if self.call.whole.is_some() { 0 } else { rows * s.c }),
-            dz: zeros(if self.call.whole.is_some() {
-                0
-            } else {
-                rows * s.padded
-            }),
-            calibrated: zeros(rows * s.padded),
-            halos: (0..s.group() * s.tiles).map(|_| Halo::new(s.p)).collect(),
-        };
-        for group in groups(self.images, s.group()) {
-            let first_row = group.start * s.rows();
-            // SAFETY: buffers hold all images, scratch a group; this thread alone has these images and `sums`.
+        let (call, s) = (self.call, self.call.job.sizes);
+        let mut scratch = Scratch::new(call, self.phases);
+        // SAFETY: this thread's own.
+        let sums = unsafe { &mut *self.sums };
+        for group in self.groups {
+            let first_row = group.first_row(s);
+            // SAFETY: buffers hold all rows, scratch a group; this thread alone has these rows and `sums`.
             unsafe {
-                let (du, dz) = match self.call.whole {
-                    Some((du, dz)) => (du.0.add(first_row * s.c), dz.0.add(first_row * s.padded)),
-                    None => (scratch.du.as_mut_ptr(), scratch.dz.as_mut_ptr()),
+                let du = match call.du {
+                    Some(all) => all.at(first_row * s.row),
+                    None => scratch.du.as_mut_ptr(),
                 };
-                let sums = &mut *self.sums;
-                if self.first {
-                    self.call.to_hidden::<L>(group.clone(), du, dz, sums);
+                let dz = match call.dz {
+                    Some(all) => all.at(first_row * s.padded),
+                    None => scratch.dz.as_mut_ptr(),
+                };
+                if self.phases[0] || self.phases[1] {
+                    let hidden = call.hidden::<L>(group, &mut scratch);
+                    if self.phases[0] {
+                        call.to_hidden::<L>(group, hidden.0, du, dz, sums);
+                    }
+                    if self.phases[1] {
+                        call.through_grn::<L>(group, hidden, dz, &mut scratch, sums);
+                        call.to_depthwise::<L>(group, du, dz, &mut scratch, sums);
+                    }
                 }
-                if self.second {
-                    self.call
-                        .through_grn::<L>(group.clone(), dz, &mut scratch.calibrated, sums);
-                    self.call
-                        .to_input::<L>(group, du, dz, &scratch.calibrated, &mut scratch.halos, sums);
+                if self.phases[2] {
+                    call.to_input::<L>(group, &mut scratch.halos, sums);
                 }
             }
         }
     }
 }
 
-impl Call<'_> {
+impl<T: Number> Call<'_, T> {
+    /// The group's part of the hidden layer and of GELU's derivative: kept, or computed again.
+    #[inline(always)]
+    unsafe fn hidden<L: Lanes>(&self, group: &Group, scratch: &mut Scratch<T>) -> (*const T, *const T) {
+        let s = self.job.sizes;
+        let first_row = group.first_row(s);
+        // SAFETY: rows of the group only.
+        unsafe {
+            if let Some(hidden) = &self.saved.hidden {
+                let offset = first_row * s.padded;
+                return (hidden.a.as_ptr().add(offset), hidden.slope.as_ptr().add(offset));
+            }
+            let slope = match scratch.slope.is_empty() {
+                true => std::ptr::null_mut(),
+                false => scratch.slope.as_mut_ptr(),
+            };
+            if let Some(first) = &self.again {
+                let normalised = self.saved.normalised.as_ptr().add(first_row * s.row);
+                scratch.squares.fill(0.0); // not needed again, but added to: it must stay finite
+                let squares = scratch.squares.as_mut_ptr();
+                first.product::<T, L>(s, group, normalised, scratch.a.as_mut_ptr(), slope, squares);
+            }
+            (scratch.a.as_ptr(), slope)
+        }
+    }
+
     /// `du = factor·dy`, `dz = du·W₂`, `Σ dz·a`.
     #[inline(always)]
-    unsafe fn to_hidden<L: Lanes>(&self, images: Range<usize>, du: *mut f32, dz: *mut f32, sums: &mut Sums) {
-        let s = &self.s;
-        let (n, first_row) = (s.rows() * s.c, images.start * s.rows());
-        // SAFETY: rows of `images` only.
+    unsafe fn to_hidden<L: Lanes>(
+        &self,
+        group: &Group,
+        a: *const T,
+        du: *mut T,
+        dz: *mut T,
+        sums: &mut Sums,
+    ) {
+        let s = self.job.sizes;
+        let (rows, first_row) = (group.rows(s), group.first_row(s));
+        // SAFETY: rows of the group only.
         unsafe {
-            for image in images.clone() {
+            for (i, image) in group.images.clone().enumerate() {
                 let factor = self.drop_path.map_or(1.0, |factors| factors[image]);
-                let to = du.add((image - images.start) * n);
-                scale::<L>(self.dy.as_ptr().add(image * n), factor, to, n);
+                let from = self.dy.as_ptr().add((first_row + i * rows) * s.c);
+                scale_rows::<T, L>(from, factor, du.add(i * rows * s.row), s.row, rows, s.c);
             }
-            add_rows::<L>(du, images.len() * s.rows(), s.c, sums.b2.as_mut_ptr());
-            let left = Left {
-                start: du,
-                row: s.c,
-                col: 1,
+            add_rows::<T, L>(du, s.row, group.all_rows(s), s.c, sums.b2.as_mut_ptr());
+            let extent = Extent {
+                rows,
+                k: self.w2.words,
+                cols: s.h,
             };
-            let w2 = Right::packed::<L>(self.w2.numbers.as_ptr(), self.w2.k);
+            let left = Left::rows(du.cast_const(), s.row);
+            let right = Right::packed::<L>(self.w2.start(), self.w2.words);
             for panel in 0..panels::<L>(s.h) {
-                for image in images.clone() {
+                for i in 0..group.images.len() {
                     let mut epilogue = HiddenGradient {
                         dz,
-                        a: self.saved.a.as_ptr().add(first_row * s.padded),
-                        dots: self.dots.0.add(image * s.padded),
+                        a,
+                        dots: self.dots.at((group.slot + i) * s.padded),
                         stride: s.padded,
                     };
-                    let from = (image - images.start) * s.rows();
-                    gemm::<L, _>(
-                        from,
-                        s.rows(),
-                        s.c,
-                        s.h,
-                        left,
-                        w2,
-                        panel..panel + 1,
-                        &mut epilogue,
-                    );
+                    gemm::<T, L, _>(extent, i * rows, left, right, panel..panel + 1, &mut epilogue);
                 }
             }
         }
     }
 
-    /// `dz → dh` in place, the calibrated hidden layer again, `Σ dh`.
+    /// `Σ dz·a` of all images, once every thread has its own.
+    fn join_dots(&self) {
+        let (job, s) = (self.job, self.job.sizes);
+        let Some(to) = self.image_dots else { return };
+        // SAFETY: called between two parallel phases; the sizes are those of `backward`.
+        let (parts, images) = unsafe {
+            (
+                std::slice::from_raw_parts(self.dots.at(0), job.split.slots.len() * s.padded),
+                std::slice::from_raw_parts_mut(to.at(0), s.images * s.padded),
+            )
+        };
+        job.join(parts, images);
+    }
+
+    /// `dz → dh` in place and in words, the calibrated hidden layer again in words, `Σ dh`.
     #[inline(always)]
     unsafe fn through_grn<L: Lanes>(
         &self,
-        images: Range<usize>,
-        dz: *mut f32,
-        calibrated: &mut [f32],
+        group: &Group,
+        hidden: (*const T, *const T),
+        dz: *mut T,
+        scratch: &mut Scratch<T>,
         sums: &mut Sums,
     ) {
-        let s = &self.s;
+        let s = self.job.sizes;
+        let (rows, words) = (group.rows(s), words_of::<T>(group.rows(s)));
         let (mut factor, mut slope) = (vec![1.0; s.padded], vec![0.0; s.padded]);
-        for image in images.clone() {
-            // SAFETY: rows of `images` only; vectors of `padded` numbers.
+        let dots = self.image_dots.unwrap_or(self.dots);
+        for (i, image) in group.images.clone().enumerate() {
+            // SAFETY: rows of the group only; vectors of `padded` numbers.
             unsafe {
                 if let Some(gamma) = &self.gamma {
                     let norms = &self.saved.norms[image * s.padded..][..s.padded];
-                    let dots = std::slice::from_raw_parts(self.dots.0.add(image * s.padded), s.padded);
+                    let dots = std::slice::from_raw_parts(dots.at(image * s.padded), s.padded);
                     grn_scale(norms, gamma, s.h, &mut factor);
                     grn_slope(norms, gamma, dots, s.h, &mut slope);
-                    // In scope `batch` all images have the same dots: the first one alone adds them.
-                    if self.whole.is_none() || image == 0 {
-                        let divisor = norms.iter().sum::<f32>() / s.h as f32 + GRN_EPS as f32;
-                        let gradient = sums.gamma.iter_mut().zip(dots).zip(norms);
-                        gradient.for_each(|((to, dot), g)| *to += dot * (g / divisor));
-                    }
                 }
-                let local = (image - images.start) * s.rows() * s.padded;
-                let start = image * s.rows() * s.padded;
-                let (a, gelu) = (
-                    self.saved.a.as_ptr().add(start),
-                    self.saved.slope.as_ptr().add(start),
-                );
-                let (dz, out) = (dz.add(local), calibrated.as_mut_ptr().add(local));
-                for (at, _) in vectors::<L>(s.padded) {
-                    let (factor, slope) = (L::load(factor.as_ptr().add(at)), L::load(slope.as_ptr().add(at)));
-                    let mut sum = L::load(sums.b1.as_ptr().add(at));
-                    for row in 0..s.rows() {
-                        let place = row * s.padded + at;
-                        let value = L::load(a.add(place));
-                        L::store(out.add(place), L::mul(value, factor));
-                        let da = L::fma(value, slope, L::mul(L::load(dz.add(place)), factor));
-                        let dh = L::mul(da, L::load(gelu.add(place)));
-                        L::store(dz.add(place), dh);
-                        sum = L::add(sum, dh);
-                    }
-                    L::store(sums.b1.as_mut_ptr().add(at), sum);
-                }
+                let (numbers, in_words) = (i * rows * s.padded, i * words * s.padded);
+                let dh_words = match T::PER_WORD {
+                    1 => std::ptr::null_mut(), // `dz` itself
+                    _ => scratch.dh_words.as_mut_ptr().add(in_words),
+                };
+                let image = HiddenRows {
+                    rows,
+                    width: s.padded,
+                    a: hidden.0.add(numbers),
+                    gelu: hidden.1.add(numbers),
+                    dz: dz.add(numbers),
+                    dh_words,
+                    calibrated: scratch.calibrated.as_mut_ptr().add(in_words),
+                };
+                image.backward::<L>(factor.as_ptr(), slope.as_ptr(), sums.b1.as_mut_ptr());
             }
         }
     }
 
-    /// Weight gradients of both products, LayerNorm and depthwise backward.
+    /// Weight gradients of both products, the gradient of LayerNorm's input.
     #[inline(always)]
-    unsafe fn to_input<L: Lanes>(
+    unsafe fn to_depthwise<L: Lanes>(
         &self,
-        images: Range<usize>,
-        du: *const f32,
-        dh: *const f32,
-        calibrated: &[f32],
-        halos: &mut [Halo],
+        group: &Group,
+        du: *const T,
+        dh: *const T,
+        scratch: &mut Scratch<T>,
         sums: &mut Sums,
     ) {
-        let s = &self.s;
-        let (rows, first_row) = (images.len() * s.rows(), images.start * s.rows());
-        let positions = s.p * s.p;
-        // SAFETY: rows of `images` only; `sums` are this thread's.
+        let s = self.job.sizes;
+        let (rows, first_row) = (group.all_rows(s), group.first_row(s));
+        let words = words_of::<T>(group.rows(s)) * group.images.len();
+        // SAFETY: rows of the group only; `sums` are this thread's.
         unsafe {
-            let normalised = self.saved.normalised.as_ptr().add(first_row * s.c);
+            let normalised = self.saved.normalised.as_ptr().add(first_row * s.row);
+            let (du_words, width) = in_words::<T, L>(s, group, du, &mut scratch.du_words);
+            let (x_words, _) = in_words::<T, L>(s, group, normalised, &mut scratch.normalised_words);
+            let dh_words: *const f32 = match T::PER_WORD {
+                1 => dh.cast(),
+                _ => scratch.dh_words.as_ptr(),
+            };
+            let extent = Extent {
+                rows: s.c,
+                k: words,
+                cols: s.padded,
+            };
             for (left, right, to) in [
-                (du, calibrated.as_ptr(), &mut sums.w2),
-                (normalised, dh, &mut sums.w1),
+                (du_words, scratch.calibrated.as_ptr(), &mut sums.w2),
+                (x_words, dh_words, &mut sums.w1),
             ] {
-                let left = Left {
-                    start: left,
-                    row: 1,
-                    col: s.c,
-                };
-                let right = Right::in_place::<L>(right, s.padded);
                 let mut epilogue = Accumulate {
                     c: to.as_mut_ptr(),
                     stride: s.padded,
+                    is_first: sums.is_empty,
                 };
-                gemm::<L, _>(
-                    0,
-                    s.c,
-                    rows,
-                    s.padded,
-                    left,
-                    right,
-                    0..panels::<L>(s.padded),
-                    &mut epilogue,
+                let (left, right) = (
+                    Left::transposed(left, width),
+                    Right::in_place::<L>(right, s.padded),
                 );
+                whole::<T, L, _>(extent, left, right, &mut epilogue);
             }
-            let dd = self.dd.0.add(first_row * s.c);
-            let left = Left {
-                start: dh,
-                row: s.padded,
-                col: 1,
+            sums.is_empty = false;
+            let dd = self.dd.at(first_row * s.c);
+            let extent = Extent {
+                rows,
+                k: self.w1.words,
+                cols: s.c,
             };
-            let w1 = Right::packed::<L>(self.w1.numbers.as_ptr(), self.w1.k);
-            let mut epilogue = Store { c: dd, stride: s.c };
-            gemm::<L, _>(0, rows, s.h, s.c, left, w1, 0..panels::<L>(s.c), &mut epilogue);
+            let mut epilogue = Store {
+                c: dd,
+                bias: std::ptr::null(),
+                stride: s.c,
+            };
+            let right = Right::packed::<L>(self.w1.start(), self.w1.words);
+            whole::<T, L, _>(extent, Left::rows(dh, s.padded), right, &mut epilogue);
             for row in 0..rows {
                 let (g, rstd) = (dd.add(row * s.c), self.saved.rstd[first_row + row]);
-                normalise_backward::<L>(g, normalised.add(row * s.c), rstd, s.c);
+                normalise_backward::<T, f32, L>(g, normalised.add(row * s.row), rstd, g, s.c);
             }
-            add_rows::<L>(dd, rows, s.c, sums.dw_bias.as_mut_ptr());
-            let first_tile = images.start * s.tiles;
-            let halos = &mut halos[..images.len() * s.tiles];
-            for (i, halo) in halos.iter_mut().enumerate() {
-                halo.set(self.layout, first_tile + i);
-            }
-            weight_gradient::<L>(halos, self.x.as_ptr(), dd, s.c, sums.taps.as_mut_ptr());
-            for (i, halo) in halos.iter().enumerate() {
-                let offset = (first_tile + i) * positions * s.c;
+            add_rows::<f32, L>(dd, s.c, rows, s.c, sums.dw_bias.as_mut_ptr());
+        }
+    }
+
+    /// Depthwise backward: taps and input.
+    #[inline(always)]
+    unsafe fn to_input<L: Lanes>(&self, group: &Group, halos: &mut [Halo], sums: &mut Sums) {
+        let s = self.job.sizes;
+        let halos = &mut halos[..group.tiles.len()];
+        for (halo, tile) in halos.iter_mut().zip(group.tiles.clone()) {
+            halo.set(self.layout, tile);
+        }
+        // SAFETY: rows of the group are written, `dd` of its images read; `sums` are this thread's.
+        unsafe {
+            let dd = self.dd.at(group.first_row(s) * s.c);
+            weight_gradient::<T, L>(halos, self.x.as_ptr(), dd, s.c, sums.taps.as_mut_ptr());
+            for (halo, tile) in halos.iter().zip(group.tiles.clone()) {
+                let offset = tile * s.positions() * s.c;
                 let beside = Start {
                     from: self.dy.as_ptr().add(offset),
                     stride: s.c,
                 };
-                let dx = self.dx.0.add(offset);
-                convolve_tile::<L>(halo, self.dd.0.cast_const(), self.taps.as_ptr(), s.c, beside, dx);
+                let (all, dx) = (self.dd.at(0).cast_const(), self.dx.at(offset));
+                convolve_tile::<f32, T, T, L>(halo, all, self.taps.as_ptr(), s.c, beside, dx);
+            }
+        }
+    }
+}
+
+/// Rows of a group, `row` numbers each, as words of `C` columns, and the words per row: in f32 the rows themselves.
+#[inline(always)]
+unsafe fn in_words<T: Number, L: Lanes>(
+    s: &Sizes,
+    group: &Group,
+    from: *const T,
+    to: &mut [f32],
+) -> (*const f32, usize) {
+    if T::PER_WORD == 1 {
+        return (from.cast(), s.row);
+    }
+    let rows = group.rows(s);
+    for i in 0..group.images.len() {
+        // SAFETY: the caller's; `to` holds the words of a group.
+        unsafe {
+            let to = to.as_mut_ptr().add(i * words_of::<T>(rows) * s.c);
+            pair_rows::<T, L>(from.add(i * rows * s.row), s.row, rows, s.c, to);
+        }
+    }
+    (to.as_ptr(), s.c)
+}
+
+/// The hidden layer of one image in a group.
+struct HiddenRows<T> {
+    rows: usize,
+    width: usize,
+    a: *const T,
+    /// GELU's derivative.
+    gelu: *const T,
+    /// In: `dz`; out: `dh`.
+    dz: *mut T,
+    /// `dh` in words; null in f32.
+    dh_words: *mut f32,
+    /// `a·factor` in words.
+    calibrated: *mut f32,
+}
+
+impl<T: Number> HiddenRows<T> {
+    /// `dh = (dz·factor + a·slope)·gelu'`; `sums += Σ dh`.
+    #[inline(always)]
+    unsafe fn backward<L: Lanes>(&self, factor: *const f32, slope: *const f32, sums: *mut f32) {
+        /// Rows that stay in the first cache while columns pass.
+        const BLOCK: usize = 32;
+        for first in (0..self.rows).step_by(BLOCK) {
+            let rows = BLOCK.min(self.rows - first);
+            for (at, _) in vectors::<L>(self.width) {
+                // SAFETY: the caller's: rows of `width` numbers, a multiple of the vector's.
+                unsafe {
+                    let (factor, slope) = (L::load(factor.add(at)), L::load(slope.add(at)));
+                    let mut sum = L::load(sums.add(at));
+                    for word in 0..rows.div_ceil(T::PER_WORD) {
+                        let (mut dh, mut calibrated) = ([L::splat(0.0); 2], [L::splat(0.0); 2]);
+                        for half in 0..T::PER_WORD.min(rows - word * T::PER_WORD) {
+                            let row = first + word * T::PER_WORD + half;
+                            let place = row * self.width + at;
+                            let a = T::load::<L>(self.a.add(place));
+                            calibrated[half] = L::mul(a, factor);
+                            let dz = T::load::<L>(self.dz.add(place));
+                            let da = L::fma(a, slope, L::mul(dz, factor));
+                            dh[half] = L::mul(da, T::load::<L>(self.gelu.add(place)));
+                            T::store::<L>(self.dz.add(place), dh[half]);
+                            sum = L::add(sum, dh[half]);
+                        }
+                        let place = (first / T::PER_WORD + word) * self.width + at;
+                        T::store_words::<L>(self.calibrated.add(place), calibrated);
+                        if !self.dh_words.is_null() {
+                            T::store_words::<L>(self.dh_words.add(place), dh);
+                        }
+                    }
+                    L::store(sums.add(at), sum);
+                }
             }
         }
     }

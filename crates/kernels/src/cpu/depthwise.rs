@@ -3,12 +3,11 @@
 use fcmae_masking::VisibleLayout;
 
 use super::lanes::Lanes;
+use super::number::Number;
 
 const REACH: usize = 3;
 const SIDE: usize = 7;
 const TAPS: usize = SIDE * SIDE;
-/// Tiles are cut into strips of at most this many positions, whose sums stay in registers.
-const STRIP: usize = 8;
 
 /// Where the `(p + 6)²` positions around a tile stand: packed position, or `HIDDEN`.
 ///
@@ -88,8 +87,8 @@ pub(super) fn taps_first(weight: &[f32], channels: usize, turned: bool) -> Vec<f
 /// What the sums of a tile start from: a row per position (the gradient that passes by the branch), or with stride 0
 /// the same for all (the bias).
 #[derive(Clone, Copy)]
-pub(super) struct Start {
-    pub(super) from: *const f32,
+pub(super) struct Start<S> {
+    pub(super) from: *const S,
     pub(super) stride: usize,
 }
 
@@ -98,13 +97,13 @@ pub(super) struct Start {
 /// # Safety
 /// The CPU must have `L`; `x` must hold every position of the halo, `y` `p·p·C` numbers, `weight` `49·C`.
 #[inline(always)]
-pub(super) unsafe fn convolve_tile<L: Lanes>(
+pub(super) unsafe fn convolve_tile<X: Number, S: Number, Y: Number, L: Lanes>(
     halo: &Halo,
-    x: *const f32,
+    x: *const X,
     weight: *const f32,
     channels: usize,
-    start: Start,
-    y: *mut f32,
+    start: Start<S>,
+    y: *mut Y,
 ) {
     let p = halo.p;
     let mut c = 0;
@@ -113,116 +112,125 @@ pub(super) unsafe fn convolve_tile<L: Lanes>(
         for row in 0..p {
             let mut col = 0;
             while col < p {
-                let strip = STRIP.min(p - col);
+                let width = strip(p - col);
                 // SAFETY: the caller's; channels `c .. c + n` of positions in the halo and of this tile.
                 unsafe {
                     let at = row * p + col;
-                    let y = y.add(at * channels + c);
-                    let start = Start {
-                        from: start.from.add(at * start.stride + c),
-                        ..start
+                    let place = Strip {
+                        halo,
+                        row,
+                        col,
+                        x: x.add(c),
+                        weight: weight.add(c),
+                        channels,
+                        n,
+                        start: Start {
+                            from: start.from.add(at * start.stride + c),
+                            ..start
+                        },
+                        y: y.add(at * channels + c),
                     };
-                    match (strip, n == L::N) {
-                        (8, true) => {
-                            strip_sums::<L, 8, true>(halo, row, col, x, weight, channels, c, n, start, y)
-                        }
-                        (8, false) => {
-                            strip_sums::<L, 8, false>(halo, row, col, x, weight, channels, c, n, start, y)
-                        }
-                        (4.., true) => {
-                            strip_sums::<L, 4, true>(halo, row, col, x, weight, channels, c, n, start, y)
-                        }
-                        (4.., false) => {
-                            strip_sums::<L, 4, false>(halo, row, col, x, weight, channels, c, n, start, y)
-                        }
-                        (2.., true) => {
-                            strip_sums::<L, 2, true>(halo, row, col, x, weight, channels, c, n, start, y)
-                        }
-                        (2.., false) => {
-                            strip_sums::<L, 2, false>(halo, row, col, x, weight, channels, c, n, start, y)
-                        }
-                        (_, true) => {
-                            strip_sums::<L, 1, true>(halo, row, col, x, weight, channels, c, n, start, y)
-                        }
-                        (_, false) => {
-                            strip_sums::<L, 1, false>(halo, row, col, x, weight, channels, c, n, start, y)
-                        }
+                    match (width, n == L::N) {
+                        (8, true) => place.sums::<L, 8, true>(),
+                        (8, false) => place.sums::<L, 8, false>(),
+                        (4, true) => place.sums::<L, 4, true>(),
+                        (4, false) => place.sums::<L, 4, false>(),
+                        (2, true) => place.sums::<L, 2, true>(),
+                        (2, false) => place.sums::<L, 2, false>(),
+                        (_, true) => place.sums::<L, 1, true>(),
+                        (_, false) => place.sums::<L, 1, false>(),
                     }
                 }
-                col += match strip {
-                    8 => 8,
-                    4.. => 4,
-                    2.. => 2,
-                    _ => 1,
-                };
+                col += width;
             }
         }
         c += n;
     }
 }
 
+/// Positions of the next strip when `left` are left in a row: their sums stay in registers.
+#[inline(always)]
+fn strip(left: usize) -> usize {
+    match left {
+        8.. => 8,
+        4.. => 4,
+        2.. => 2,
+        _ => 1,
+    }
+}
+
 /// Loads a vector of channels: `n` is `L::N` where `FULL`.
 #[inline(always)]
-unsafe fn load<L: Lanes, const FULL: bool>(from: *const f32, n: usize) -> L::V {
+unsafe fn load<T: Number, L: Lanes, const FULL: bool>(from: *const T, n: usize) -> L::V {
     // SAFETY: the caller's.
     unsafe {
         if FULL {
-            L::load(from)
+            T::load::<L>(from)
         } else {
-            L::load_part(from, n)
+            T::load_part::<L>(from, n)
         }
     }
 }
 
-#[expect(
-    clippy::too_many_arguments,
-    reason = "a kernel loop: everything it touches, by name"
-)]
+/// Writes a vector of channels: `n` is `L::N` where `FULL`.
 #[inline(always)]
-unsafe fn strip_sums<L: Lanes, const S: usize, const FULL: bool>(
-    halo: &Halo,
-    row: usize,
-    col: usize,
-    x: *const f32,
-    weight: *const f32,
-    channels: usize,
-    c: usize,
-    n: usize,
-    start: Start,
-    y: *mut f32,
-) {
+unsafe fn store<T: Number, L: Lanes, const FULL: bool>(to: *mut T, v: L::V, n: usize) {
     // SAFETY: the caller's.
     unsafe {
-        let mut acc = [L::splat(0.0); S];
-        for (i, sum) in acc.iter_mut().enumerate() {
-            *sum = load::<L, FULL>(start.from.add(i * start.stride), n);
+        if FULL {
+            T::store::<L>(to, v);
+        } else {
+            T::store_part::<L>(to, v, n);
         }
-        for dy in 0..SIDE {
-            let line = halo.line(row + dy);
-            let mut taps = [L::splat(0.0); SIDE];
-            for (dx, tap) in taps.iter_mut().enumerate() {
-                *tap = load::<L, FULL>(weight.add((dy * SIDE + dx) * channels + c), n);
+    }
+}
+
+/// Some positions of a tile's row and a vector of channels; pointers are at the first of them.
+struct Strip<'a, X, S, Y> {
+    halo: &'a Halo,
+    row: usize,
+    col: usize,
+    /// At the first channel of position 0.
+    x: *const X,
+    weight: *const f32,
+    channels: usize,
+    n: usize,
+    start: Start<S>,
+    y: *mut Y,
+}
+
+impl<X: Number, S: Number, Y: Number> Strip<'_, X, S, Y> {
+    #[inline(always)]
+    unsafe fn sums<L: Lanes, const W: usize, const FULL: bool>(self) {
+        let (n, channels) = (self.n, self.channels);
+        // SAFETY: the caller's.
+        unsafe {
+            let mut acc = [L::splat(0.0); W];
+            for (i, sum) in acc.iter_mut().enumerate() {
+                *sum = load::<S, L, FULL>(self.start.from.add(i * self.start.stride), n);
             }
-            for i in 0..S + 2 * REACH {
-                let position = *line.get_unchecked(col + i);
-                if position == HIDDEN {
-                    continue;
+            for dy in 0..SIDE {
+                let line = self.halo.line(self.row + dy);
+                let mut taps = [L::splat(0.0); SIDE];
+                for (dx, tap) in taps.iter_mut().enumerate() {
+                    *tap = load::<f32, L, FULL>(self.weight.add((dy * SIDE + dx) * channels), n);
                 }
-                let value = load::<L, FULL>(x.add(position as usize * channels + c), n);
-                // Position `col − 3 + i` is tap `i − s` of output `col + s`.
-                for (s, sum) in acc.iter_mut().enumerate() {
-                    if i >= s && i - s < SIDE {
-                        *sum = L::fma(taps[i - s], value, *sum);
+                for i in 0..W + 2 * REACH {
+                    let position = *line.get_unchecked(self.col + i);
+                    if position == HIDDEN {
+                        continue;
+                    }
+                    let value = load::<X, L, FULL>(self.x.add(position as usize * channels), n);
+                    // Position `col − 3 + i` is tap `i − s` of output `col + s`.
+                    for (s, sum) in acc.iter_mut().enumerate() {
+                        if i >= s && i - s < SIDE {
+                            *sum = L::fma(taps[i - s], value, *sum);
+                        }
                     }
                 }
             }
-        }
-        for (i, sum) in acc.iter().enumerate() {
-            let to = y.add(i * channels);
-            if FULL {
-                L::store(to, *sum)
-            } else {
-                L::store_part(to, *sum, n)
+            for (i, sum) in acc.iter().enumerate() {
+                store::<Y, L, FULL>(self.y.add(i * channels), *sum, n);
             }
         }
     }
@@ -235,9 +243,9 @@ unsafe fn strip_sums<L: Lanes, const S: usize, const FULL: bool>(
 /// # Safety
 /// As [`convolve_tile`]; `gradient` must hold `49·C` numbers.
 #[inline(always)]
-pub(super) unsafe fn weight_gradient<L: Lanes>(
+pub(super) unsafe fn weight_gradient<X: Number, L: Lanes>(
     halos: &[Halo],
-    x: *const f32,
+    x: *const X,
     dy: *const f32,
     channels: usize,
     gradient: *mut f32,
@@ -248,10 +256,12 @@ pub(super) unsafe fn weight_gradient<L: Lanes>(
         for tap_row in 0..SIDE {
             // SAFETY: the caller's; channels `c .. c + n`.
             unsafe {
+                let (x, dy) = (x.add(c), dy.add(c));
+                let gradient = gradient.add(tap_row * SIDE * channels + c);
                 if n == L::N {
-                    tap_row_gradient::<L, true>(halos, tap_row, x, dy, channels, c, n, gradient);
+                    tap_row_gradient::<X, L, true>(halos, tap_row, x, dy, channels, n, gradient);
                 } else {
-                    tap_row_gradient::<L, false>(halos, tap_row, x, dy, channels, c, n, gradient);
+                    tap_row_gradient::<X, L, false>(halos, tap_row, x, dy, channels, n, gradient);
                 }
             }
         }
@@ -259,27 +269,21 @@ pub(super) unsafe fn weight_gradient<L: Lanes>(
     }
 }
 
-#[expect(
-    clippy::too_many_arguments,
-    reason = "a kernel loop: everything it touches, by name"
-)]
 #[inline(always)]
-unsafe fn tap_row_gradient<L: Lanes, const FULL: bool>(
+unsafe fn tap_row_gradient<X: Number, L: Lanes, const FULL: bool>(
     halos: &[Halo],
     tap_row: usize,
-    x: *const f32,
+    x: *const X,
     dy: *const f32,
     channels: usize,
-    c: usize,
     n: usize,
     gradient: *mut f32,
 ) {
     // SAFETY: the caller's.
     unsafe {
-        let gradient = gradient.add(tap_row * SIDE * channels + c);
         let mut acc = [L::splat(0.0); SIDE];
         for (dx, sum) in acc.iter_mut().enumerate() {
-            *sum = load::<L, FULL>(gradient.add(dx * channels), n);
+            *sum = load::<f32, L, FULL>(gradient.add(dx * channels), n);
         }
         let mut tile = dy;
         for halo in halos {
@@ -288,62 +292,47 @@ unsafe fn tap_row_gradient<L: Lanes, const FULL: bool>(
                 let line = halo.line(row + tap_row);
                 let mut col = 0;
                 while col < p {
-                    let strip = match p - col {
-                        8.. => 8,
-                        4.. => 4,
-                        2.. => 2,
-                        _ => 1,
-                    };
-                    let dy = tile.add((row * p + col) * channels + c);
-                    match strip {
-                        8 => strip_gradient::<L, 8, FULL>(line, col, x, dy, channels, c, n, &mut acc),
-                        4 => strip_gradient::<L, 4, FULL>(line, col, x, dy, channels, c, n, &mut acc),
-                        2 => strip_gradient::<L, 2, FULL>(line, col, x, dy, channels, c, n, &mut acc),
-                        _ => strip_gradient::<L, 1, FULL>(line, col, x, dy, channels, c, n, &mut acc),
+                    let width = strip(p - col);
+                    let dy = tile.add((row * p + col) * channels);
+                    let line = line.get_unchecked(col..);
+                    match width {
+                        8 => strip_gradient::<X, L, 8, FULL>(line, x, dy, channels, n, &mut acc),
+                        4 => strip_gradient::<X, L, 4, FULL>(line, x, dy, channels, n, &mut acc),
+                        2 => strip_gradient::<X, L, 2, FULL>(line, x, dy, channels, n, &mut acc),
+                        _ => strip_gradient::<X, L, 1, FULL>(line, x, dy, channels, n, &mut acc),
                     }
-                    col += strip;
+                    col += width;
                 }
             }
             tile = tile.add(p * p * channels);
         }
         for (dx, sum) in acc.iter().enumerate() {
-            let to = gradient.add(dx * channels);
-            if FULL {
-                L::store(to, *sum)
-            } else {
-                L::store_part(to, *sum, n)
-            }
+            store::<f32, L, FULL>(gradient.add(dx * channels), *sum, n);
         }
     }
 }
 
-#[expect(
-    clippy::too_many_arguments,
-    reason = "a kernel loop: everything it touches, by name"
-)]
 #[inline(always)]
-unsafe fn strip_gradient<L: Lanes, const S: usize, const FULL: bool>(
+unsafe fn strip_gradient<X: Number, L: Lanes, const W: usize, const FULL: bool>(
     line: &[u32],
-    col: usize,
-    x: *const f32,
+    x: *const X,
     dy: *const f32,
     channels: usize,
-    c: usize,
     n: usize,
     acc: &mut [L::V; SIDE],
 ) {
     // SAFETY: the caller's.
     unsafe {
-        let mut grads = [L::splat(0.0); S];
+        let mut grads = [L::splat(0.0); W];
         for (s, grad) in grads.iter_mut().enumerate() {
-            *grad = load::<L, FULL>(dy.add(s * channels), n);
+            *grad = load::<f32, L, FULL>(dy.add(s * channels), n);
         }
-        for i in 0..S + 2 * REACH {
-            let position = *line.get_unchecked(col + i);
+        for i in 0..W + 2 * REACH {
+            let position = *line.get_unchecked(i);
             if position == HIDDEN {
                 continue;
             }
-            let value = load::<L, FULL>(x.add(position as usize * channels + c), n);
+            let value = load::<X, L, FULL>(x.add(position as usize * channels), n);
             for (s, grad) in grads.iter().enumerate() {
                 if i >= s && i - s < SIDE {
                     acc[i - s] = L::fma(*grad, value, acc[i - s]);

@@ -1,24 +1,53 @@
-//! What happens to a finished tile of each of the block's six matrix products.
+//! What happens to a finished tile of each matrix product.
+
+use std::mem::MaybeUninit;
 
 use super::gelu::gelu_with_derivative;
 use super::gemm::Epilogue;
 use super::lanes::Lanes;
+use super::number::Number;
 
-/// First product: `a = GELU(acc + bias)`, `gelu' `, and `Σ a²` per column.
-pub(super) struct Hidden {
+/// A finished tile in memory.
+///
+/// Epilogues with branches or long bodies are not unrolled over a tile; indexed in a loop, the sums would live in memory
+/// from the product's first step on. So such an epilogue moves them there itself.
+struct Tile<L: Lanes, const M: usize, const W: usize>([[MaybeUninit<L::V>; W]; M]);
+
+impl<L: Lanes, const M: usize, const W: usize> Tile<L, M, W> {
+    #[inline(always)]
+    unsafe fn new(acc: &[[L::V; W]; M]) -> Tile<L, M, W> {
+        let mut tile = [[MaybeUninit::<L::V>::uninit(); W]; M];
+        for (to, from) in tile.iter_mut().zip(acc) {
+            for (to, from) in to.iter_mut().zip(from) {
+                // SAFETY: room for a vector; the CPU has `L`.
+                unsafe { L::store(to.as_mut_ptr().cast(), *from) };
+            }
+        }
+        Tile(tile)
+    }
+
+    #[inline(always)]
+    unsafe fn at(&self, row: usize, vector: usize) -> L::V {
+        // SAFETY: `new` wrote all of them.
+        unsafe { L::load(self.0[row][vector].as_ptr().cast()) }
+    }
+}
+
+/// First product: `a = GELU(acc + bias)`, `GELU'` if it is wanted, and `Σ a²` per column.
+pub(super) struct Hidden<T> {
     /// `[H]`.
     pub(super) bias: *const f32,
     /// `[rows, H]`.
-    pub(super) a: *mut f32,
-    /// `[rows, H]`.
-    pub(super) slope: *mut f32,
+    pub(super) a: *mut T,
+    /// `[rows, H]`, or null.
+    pub(super) slope: *mut T,
     /// `[H]`, added to.
     pub(super) squares: *mut f32,
     /// Numbers per row, `H`.
     pub(super) stride: usize,
 }
 
-impl<L: Lanes> Epilogue<L> for Hidden {
+impl<T: Number, L: Lanes> Epilogue<L> for Hidden<T> {
     #[inline(always)]
     unsafe fn finish<const M: usize, const W: usize>(
         &mut self,
@@ -28,15 +57,18 @@ impl<L: Lanes> Epilogue<L> for Hidden {
     ) {
         // SAFETY: rows and columns are inside the buffers, whose rows are padded to whole vectors.
         unsafe {
+            let tile = Tile::<L, M, W>::new(acc);
             for w in 0..W {
                 let at = col + w * L::N;
                 let bias = L::load(self.bias.add(at));
                 let mut squares = L::load(self.squares.add(at));
-                for (i, sums) in acc.iter().enumerate() {
-                    let (a, slope) = gelu_with_derivative::<L>(L::add(sums[w], bias));
+                for i in 0..M {
+                    let (a, slope) = gelu_with_derivative::<L>(L::add(tile.at(i, w), bias));
                     let place = (row + i) * self.stride + at;
-                    L::store(self.a.add(place), a);
-                    L::store(self.slope.add(place), slope);
+                    T::store::<L>(self.a.add(place), a);
+                    if !self.slope.is_null() {
+                        T::store::<L>(self.slope.add(place), slope);
+                    }
                     squares = L::fma(a, a, squares);
                 }
                 L::store(self.squares.add(at), squares);
@@ -46,20 +78,20 @@ impl<L: Lanes> Epilogue<L> for Hidden {
 }
 
 /// Second product: `y = x + factor·(acc + bias)`.
-pub(super) struct Residual {
+pub(super) struct Residual<T> {
     /// `[C]`.
     pub(super) bias: *const f32,
     /// `[rows, C]`.
-    pub(super) x: *const f32,
+    pub(super) x: *const T,
     /// `[rows, C]`.
-    pub(super) y: *mut f32,
+    pub(super) y: *mut T,
     /// DropPath's factor of this image.
     pub(super) factor: f32,
     /// Numbers per row, `C`.
     pub(super) stride: usize,
 }
 
-impl<L: Lanes> Epilogue<L> for Residual {
+impl<T: Number, L: Lanes> Epilogue<L> for Residual<T> {
     #[inline(always)]
     unsafe fn finish<const M: usize, const W: usize>(
         &mut self,
@@ -70,15 +102,16 @@ impl<L: Lanes> Epilogue<L> for Residual {
         let factor = self.factor;
         // SAFETY: as above; the last vector of a row is partial.
         unsafe {
+            let tile = Tile::<L, M, W>::new(acc);
             for w in 0..W {
                 let at = col + w * L::N;
                 let n = L::N.min(self.stride - at);
-                let bias = L::load_part_or_all(self.bias.add(at), n);
-                for (i, sums) in acc.iter().enumerate() {
+                let bias = f32::load_n::<L>(self.bias.add(at), n);
+                for i in 0..M {
                     let place = (row + i) * self.stride + at;
-                    let x = L::load_part_or_all(self.x.add(place), n);
-                    let y = L::fma(L::add(sums[w], bias), L::splat(factor), x);
-                    L::store_part_or_all(self.y.add(place), y, n);
+                    let x = T::load_n::<L>(self.x.add(place), n);
+                    let y = L::fma(L::add(tile.at(i, w), bias), L::splat(factor), x);
+                    T::store_n::<L>(self.y.add(place), y, n);
                 }
             }
         }
@@ -86,18 +119,18 @@ impl<L: Lanes> Epilogue<L> for Residual {
 }
 
 /// Gradient of the calibrated hidden layer: stores it and adds `Σ dz·a` per column.
-pub(super) struct HiddenGradient {
+pub(super) struct HiddenGradient<T> {
     /// `[rows, H]`.
-    pub(super) dz: *mut f32,
+    pub(super) dz: *mut T,
     /// `[rows, H]`.
-    pub(super) a: *const f32,
+    pub(super) a: *const T,
     /// `[H]`, added to.
     pub(super) dots: *mut f32,
     /// Numbers per row, `H`.
     pub(super) stride: usize,
 }
 
-impl<L: Lanes> Epilogue<L> for HiddenGradient {
+impl<T: Number, L: Lanes> Epilogue<L> for HiddenGradient<T> {
     #[inline(always)]
     unsafe fn finish<const M: usize, const W: usize>(
         &mut self,
@@ -112,8 +145,8 @@ impl<L: Lanes> Epilogue<L> for HiddenGradient {
                 let mut dots = L::load(self.dots.add(at));
                 for (i, sums) in acc.iter().enumerate() {
                     let place = (row + i) * self.stride + at;
-                    L::store(self.dz.add(place), sums[w]);
-                    dots = L::fma(sums[w], L::load(self.a.add(place)), dots);
+                    T::store::<L>(self.dz.add(place), sums[w]);
+                    dots = L::fma(sums[w], T::load::<L>(self.a.add(place)), dots);
                 }
                 L::store(self.dots.add(at), dots);
             }
@@ -121,15 +154,17 @@ impl<L: Lanes> Epilogue<L> for HiddenGradient {
     }
 }
 
-/// `c = acc`, rows of `stride` numbers.
-pub(super) struct Store {
+/// `c = acc + bias`, rows of `stride` numbers.
+pub(super) struct Store<T> {
     /// `[rows, stride]`.
-    pub(super) c: *mut f32,
+    pub(super) c: *mut T,
+    /// `[stride]`, or null.
+    pub(super) bias: *const f32,
     /// Numbers per row.
     pub(super) stride: usize,
 }
 
-impl<L: Lanes> Epilogue<L> for Store {
+impl<T: Number, L: Lanes> Epilogue<L> for Store<T> {
     #[inline(always)]
     unsafe fn finish<const M: usize, const W: usize>(
         &mut self,
@@ -139,23 +174,32 @@ impl<L: Lanes> Epilogue<L> for Store {
     ) {
         // SAFETY: as above; the last vector of a row is partial.
         unsafe {
-            for (i, sums) in acc.iter().enumerate() {
-                for (w, sum) in sums.iter().enumerate() {
-                    let at = col + w * L::N;
-                    let n = L::N.min(self.stride - at);
-                    L::store_part_or_all(self.c.add((row + i) * self.stride + at), *sum, n);
+            let tile = Tile::<L, M, W>::new(acc);
+            for w in 0..W {
+                let at = col + w * L::N;
+                let n = L::N.min(self.stride - at);
+                let bias = if self.bias.is_null() {
+                    L::splat(0.0)
+                } else {
+                    f32::load_n::<L>(self.bias.add(at), n)
+                };
+                for i in 0..M {
+                    let to = self.c.add((row + i) * self.stride + at);
+                    T::store_n::<L>(to, L::add(tile.at(i, w), bias), n);
                 }
             }
         }
     }
 }
 
-/// `c += acc`, rows of `stride` numbers, a multiple of the vector length.
+/// `c += acc`, or `c = acc` the first time; rows of `stride` numbers.
 pub(super) struct Accumulate {
     /// `[rows, stride]`.
     pub(super) c: *mut f32,
     /// Numbers per row.
     pub(super) stride: usize,
+    /// Whether nothing is in `c` yet.
+    pub(super) is_first: bool,
 }
 
 impl<L: Lanes> Epilogue<L> for Accumulate {
@@ -166,12 +210,20 @@ impl<L: Lanes> Epilogue<L> for Accumulate {
         col: usize,
         acc: &[[L::V; W]; M],
     ) {
-        // SAFETY: as above.
+        // SAFETY: as above; the last vector of a row is partial.
         unsafe {
-            for (i, sums) in acc.iter().enumerate() {
-                for (w, sum) in sums.iter().enumerate() {
-                    let to = self.c.add((row + i) * self.stride + col + w * L::N);
-                    L::store(to, L::add(L::load(to), *sum));
+            let tile = Tile::<L, M, W>::new(acc);
+            for i in 0..M {
+                for w in 0..W {
+                    let at = col + w * L::N;
+                    let n = L::N.min(self.stride - at);
+                    let to = self.c.add((row + i) * self.stride + at);
+                    let sum = if self.is_first {
+                        tile.at(i, w)
+                    } else {
+                        L::add(f32::load_n::<L>(to, n), tile.at(i, w))
+                    };
+                    f32::store_n::<L>(to, sum, n);
                 }
             }
         }

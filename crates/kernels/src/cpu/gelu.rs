@@ -59,6 +59,8 @@ mod tests {
     struct Apply<'a>(&'a [f32], &'a mut Vec<(f32, f32)>);
 
     impl Kernel for Apply<'_> {
+        const HAS_PAIRS: bool = false;
+
         #[inline(always)]
         unsafe fn run<L: Lanes>(self) {
             for x in self.0 {

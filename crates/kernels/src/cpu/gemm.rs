@@ -1,10 +1,15 @@
 //! Matrix products with an epilogue: `C[rows, cols] = A[rows, k]·B[k, cols]`, and what is done with a finished tile.
 //!
 //! A tile is `ROWS × 3` vectors and stays in registers over the whole of `k`. `A` is read in place, one broadcast
-//! per number, through two strides, so that a transposed `A` costs nothing. `B` is either packed into panels of
+//! per word, through two strides, so that a transposed `A` costs nothing. `B` is either packed into panels of
 //! three vectors (weights) or read in place row by row (activations, in weight gradients).
+//!
+//! Everything is counted in words (see [`Number`]): with bf16, `k` is half as long and each step adds two products.
+
+use std::ops::Range;
 
 use super::lanes::Lanes;
+use super::number::Number;
 
 /// Vectors per row of a tile.
 const WIDTH: usize = 3;
@@ -14,24 +19,44 @@ pub(super) const fn panel_width<L: Lanes>() -> usize {
     WIDTH * L::N
 }
 
-/// The left operand, read in place: element `(i, k)` is at `i·row + k·col`.
+/// The left operand, read in place: word `(i, k)` is at `i·row + k·col`.
 #[derive(Clone, Copy)]
 pub(super) struct Left {
-    pub(super) start: *const f32,
-    pub(super) row: usize,
-    pub(super) col: usize,
+    start: *const f32,
+    row: usize,
+    col: usize,
+}
+
+impl Left {
+    /// Rows of `width` numbers, a whole number of words.
+    pub(super) fn rows<T: Number>(start: *const T, width: usize) -> Left {
+        Left {
+            start: start.cast(),
+            row: width / T::PER_WORD,
+            col: 1,
+        }
+    }
+
+    /// A matrix of words with `width` columns, transposed: its columns are the rows of the product.
+    pub(super) fn transposed(start: *const f32, width: usize) -> Left {
+        Left {
+            start,
+            row: 1,
+            col: width,
+        }
+    }
 }
 
 /// The right operand: column `j` of row `k` is at `(j / panel)·panel_stride + k·row + j % panel`.
 #[derive(Clone, Copy)]
 pub(super) struct Right {
-    pub(super) start: *const f32,
-    pub(super) panel: usize,
-    pub(super) row: usize,
+    start: *const f32,
+    panel: usize,
+    row: usize,
 }
 
 impl Right {
-    /// A matrix packed by [`pack_panel`] with `k` rows.
+    /// A matrix packed by `Packed` with `k` rows of words.
     pub(super) fn packed<L: Lanes>(start: *const f32, k: usize) -> Right {
         Right {
             start,
@@ -40,7 +65,7 @@ impl Right {
         }
     }
 
-    /// A row-major matrix with `stride` numbers per row, a multiple of the vector length.
+    /// A row-major matrix of words with `stride` per row; whole vectors of each row must be readable.
     pub(super) fn in_place<L: Lanes>(start: *const f32, stride: usize) -> Right {
         Right {
             start,
@@ -59,38 +84,56 @@ pub(super) trait Epilogue<L: Lanes> {
     unsafe fn finish<const M: usize, const W: usize>(&mut self, row: usize, col: usize, acc: &[[L::V; W]; M]);
 }
 
-/// `A[rows, k]·B[k, cols]`, rows `from .. from + rows` of `A`, given to the epilogue under their own numbers.
+/// The extent of a product: rows of `A`, words summed over, columns of `B`.
+#[derive(Clone, Copy)]
+pub(super) struct Extent {
+    pub(super) rows: usize,
+    pub(super) k: usize,
+    pub(super) cols: usize,
+}
+
+/// Panels `panels` of `A·B`; rows from `first` on, given to the epilogue under their own numbers.
 ///
 /// # Safety
-/// The CPU must have `L`; `a` and `b` must hold what is read: `rows × k` and `k × cols` (rounded up to vectors).
-#[expect(
-    clippy::too_many_arguments,
-    reason = "a kernel loop: everything it touches, by name"
-)]
+/// The CPU must have `L`; `a` and `b` must hold what is read: rows `first .. first + rows` of `k` words, and `k` rows
+/// of `cols` (rounded up to vectors).
 #[inline(always)]
-pub(super) unsafe fn gemm<L: Lanes, E: Epilogue<L>>(
-    from: usize,
-    rows: usize,
-    k: usize,
-    cols: usize,
+pub(super) unsafe fn gemm<T: Number, L: Lanes, E: Epilogue<L>>(
+    extent: Extent,
+    first: usize,
     a: Left,
     b: Right,
-    panels: std::ops::Range<usize>,
+    panels: Range<usize>,
     epilogue: &mut E,
 ) {
     for panel in panels {
         let col = panel * panel_width::<L>();
-        let vectors = (cols - col).div_ceil(L::N).min(WIDTH);
+        let vectors = (extent.cols - col).div_ceil(L::N).min(WIDTH);
         // SAFETY: the caller's; panel `panel` begins there.
         unsafe {
             let start = b.start.add(panel * b.panel);
             match vectors {
-                3 => panel_rows::<L, 3, E>(from, rows, k, a, start, b.row, col, epilogue),
-                2 => panel_rows::<L, 2, E>(from, rows, k, a, start, b.row, col, epilogue),
-                _ => panel_rows::<L, 1, E>(from, rows, k, a, start, b.row, col, epilogue),
+                3 => panel_rows::<T, L, 3, E>(extent, first, a, start, b.row, col, epilogue),
+                2 => panel_rows::<T, L, 2, E>(extent, first, a, start, b.row, col, epilogue),
+                _ => panel_rows::<T, L, 1, E>(extent, first, a, start, b.row, col, epilogue),
             }
         }
     }
+}
+
+/// All panels of `A·B`.
+///
+/// # Safety
+/// As [`gemm`].
+#[inline(always)]
+pub(super) unsafe fn whole<T: Number, L: Lanes, E: Epilogue<L>>(
+    extent: Extent,
+    a: Left,
+    b: Right,
+    epilogue: &mut E,
+) {
+    // SAFETY: the caller's.
+    unsafe { gemm::<T, L, E>(extent, 0, a, b, 0..panels::<L>(extent.cols), epilogue) }
 }
 
 /// Number of panels that cover `cols` columns.
@@ -98,44 +141,39 @@ pub(super) fn panels<L: Lanes>(cols: usize) -> usize {
     cols.div_ceil(panel_width::<L>())
 }
 
-#[expect(
-    clippy::too_many_arguments,
-    reason = "a kernel loop: everything it touches, by name"
-)]
 #[inline(always)]
-unsafe fn panel_rows<L: Lanes, const W: usize, E: Epilogue<L>>(
-    from: usize,
-    rows: usize,
-    k: usize,
+unsafe fn panel_rows<T: Number, L: Lanes, const W: usize, E: Epilogue<L>>(
+    extent: Extent,
+    first: usize,
     a: Left,
     b: *const f32,
     b_row: usize,
     col: usize,
     epilogue: &mut E,
 ) {
-    let (mut row, end) = (from, from + rows);
-    // SAFETY: the caller's; every tile lies within `rows`.
+    let (mut row, end, k) = (first, first + extent.rows, extent.k);
+    // SAFETY: the caller's; every tile lies within the rows.
     unsafe {
         while L::ROWS >= 8 && end - row >= 8 {
-            tile::<L, 8, W, E>(row, k, a, b, b_row, col, epilogue);
+            tile::<T, L, 8, W, E>(row, k, a, b, b_row, col, epilogue);
             row += 8;
         }
         while end - row >= 4 {
-            tile::<L, 4, W, E>(row, k, a, b, b_row, col, epilogue);
+            tile::<T, L, 4, W, E>(row, k, a, b, b_row, col, epilogue);
             row += 4;
         }
         if end - row >= 2 {
-            tile::<L, 2, W, E>(row, k, a, b, b_row, col, epilogue);
+            tile::<T, L, 2, W, E>(row, k, a, b, b_row, col, epilogue);
             row += 2;
         }
         if end > row {
-            tile::<L, 1, W, E>(row, k, a, b, b_row, col, epilogue);
+            tile::<T, L, 1, W, E>(row, k, a, b, b_row, col, epilogue);
         }
     }
 }
 
 #[inline(always)]
-unsafe fn tile<L: Lanes, const M: usize, const W: usize, E: Epilogue<L>>(
+unsafe fn tile<T: Number, L: Lanes, const M: usize, const W: usize, E: Epilogue<L>>(
     row: usize,
     k: usize,
     a: Left,
@@ -155,34 +193,14 @@ unsafe fn tile<L: Lanes, const M: usize, const W: usize, E: Epilogue<L>>(
                 *value = L::load(right.add(w * L::N));
             }
             for (i, sums) in acc.iter_mut().enumerate() {
-                let factor = L::splat(*left.add(i * a.row));
+                let factor = L::splat(left.add(i * a.row).read_unaligned());
                 for (sum, value) in sums.iter_mut().zip(values) {
-                    *sum = L::fma(factor, value, *sum);
+                    *sum = T::fma::<L>(factor, value, *sum);
                 }
             }
             left = left.add(a.col);
             right = right.add(b_row);
         }
         epilogue.finish::<M, W>(row, col, &acc);
-    }
-}
-
-/// Packs panel number `panel` of a `k × cols` matrix, whose element is `value(k, col)`, into `k` rows of three
-/// vectors; columns beyond `cols` are zero.
-#[inline(always)]
-pub(super) fn pack_panel<L: Lanes>(
-    to: &mut [f32],
-    panel: usize,
-    k: usize,
-    cols: usize,
-    value: impl Fn(usize, usize) -> f32,
-) {
-    let width = panel_width::<L>();
-    let first = panel * width;
-    let used = width.min(cols - first);
-    for (row, to) in to.chunks_exact_mut(width).enumerate().take(k) {
-        for (j, to) in to.iter_mut().enumerate() {
-            *to = if j < used { value(row, first + j) } else { 0.0 };
-        }
     }
 }

@@ -14,13 +14,15 @@ pub enum Isa {
     Portable,
     /// x86-64 with AVX2 and FMA.
     Avx2,
-    /// x86-64 with AVX-512 (F).
+    /// x86-64 with AVX-512 (F, BW, VL).
     Avx512,
+    /// The same with instructions for bf16.
+    Avx512Bf16,
 }
 
 impl Isa {
     /// All of them, slowest first.
-    pub const ALL: [Isa; 3] = [Isa::Portable, Isa::Avx2, Isa::Avx512];
+    pub const ALL: [Isa; 4] = [Isa::Portable, Isa::Avx2, Isa::Avx512, Isa::Avx512Bf16];
 
     /// The name that `FCMAE_KERNELS` takes.
     #[must_use]
@@ -29,6 +31,7 @@ impl Isa {
             Isa::Portable => "portable",
             Isa::Avx2 => "avx2",
             Isa::Avx512 => "avx512",
+            Isa::Avx512Bf16 => "avx512bf16",
         }
     }
 
@@ -37,7 +40,7 @@ impl Isa {
     pub(super) fn lanes(self) -> usize {
         match self {
             Isa::Portable | Isa::Avx2 => 8,
-            Isa::Avx512 => 16,
+            Isa::Avx512 | Isa::Avx512Bf16 => 16,
         }
     }
 
@@ -49,9 +52,16 @@ impl Isa {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => Isa::Avx2.is_available() && is_x86_feature_detected!("avx512f"),
+            Isa::Avx512 => {
+                Isa::Avx2.is_available()
+                    && is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512vl")
+            }
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Bf16 => Isa::Avx512.is_available() && is_x86_feature_detected!("avx512bf16"),
             #[cfg(not(target_arch = "x86_64"))]
-            Isa::Avx2 | Isa::Avx512 => false,
+            Isa::Avx2 | Isa::Avx512 | Isa::Avx512Bf16 => false,
         }
     }
 
@@ -73,6 +83,9 @@ impl Isa {
 /// Implementors mark `run` and everything below it `#[inline(always)]`: only then is the code compiled with the
 /// instructions of the function it is entered through.
 pub(super) trait Kernel {
+    /// Whether it computes on pairs of bf16 numbers; only then is it compiled with their instructions.
+    const HAS_PAIRS: bool;
+
     /// Does the work.
     ///
     /// # Safety
@@ -94,9 +107,12 @@ pub(super) fn enter<K: Kernel>(isa: Isa, kernel: K) {
         Isa::Avx2 => unsafe { avx2(kernel) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: availability was asserted.
-        Isa::Avx512 => unsafe { avx512(kernel) },
+        Isa::Avx512Bf16 if K::HAS_PAIRS => unsafe { avx512_bf16(kernel) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: availability was asserted, and AVX-512 is part of both.
+        Isa::Avx512 | Isa::Avx512Bf16 => unsafe { avx512(kernel) },
         #[cfg(not(target_arch = "x86_64"))]
-        Isa::Avx2 | Isa::Avx512 => unreachable!("not available"),
+        Isa::Avx2 | Isa::Avx512 | Isa::Avx512Bf16 => unreachable!("not available"),
     }
 }
 
@@ -108,8 +124,15 @@ unsafe fn avx2<K: Kernel>(kernel: K) {
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma,avx512f")]
+#[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512vl")]
 unsafe fn avx512<K: Kernel>(kernel: K) {
     // SAFETY: the caller's CPU has AVX-512.
-    unsafe { kernel.run::<Avx512>() }
+    unsafe { kernel.run::<Avx512<false>>() }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512vl,avx512bf16")]
+unsafe fn avx512_bf16<K: Kernel>(kernel: K) {
+    // SAFETY: the caller's CPU has AVX-512 with bf16.
+    unsafe { kernel.run::<Avx512<true>>() }
 }

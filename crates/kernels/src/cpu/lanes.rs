@@ -1,10 +1,14 @@
-//! Vectors of `f32`: one trait, three instruction sets, so that every kernel is written once.
+//! Vectors of `f32`: one trait, four instruction sets, so that every kernel is written once.
+//!
+//! bf16 numbers are widened when they are read and rounded (to nearest, ties to even) when they are written. In matrix
+//! products they stay as they are: a 32-bit word holds two that follow each other along the summed axis, and
+//! [`fma_pairs`](Lanes::fma_pairs) adds both products at once.
 
 /// A vector of `N` numbers and what kernels do with it.
 ///
 /// # Safety
 /// Every method may be called only on a CPU that has the implementor's instruction set; a kernel that is generic
-/// over `Lanes` is entered through a function with the matching `#[target_feature]` (see `dispatch`), into which
+/// over `Lanes` is entered through a function with the matching `#[target_feature]` (see `isa`), into which
 /// everything here is inlined. Pointers must be valid for the number of elements the method says.
 pub(crate) trait Lanes: Copy {
     /// The vector.
@@ -36,6 +40,29 @@ pub(crate) trait Lanes: Copy {
     unsafe fn copysign(a: Self::V, sign: Self::V) -> Self::V;
     /// `2ⁿ` for whole numbers `n` in `[−126, 127]`.
     unsafe fn pow2(n: Self::V) -> Self::V;
+    /// Reads `N` bf16 numbers.
+    unsafe fn load_bf16(from: *const u16) -> Self::V;
+    /// Reads `n ≤ N` bf16 numbers; the rest is zero.
+    unsafe fn load_bf16_part(from: *const u16, n: usize) -> Self::V;
+    /// Writes `N` bf16 numbers.
+    unsafe fn store_bf16(to: *mut u16, v: Self::V);
+    /// Writes the first `n ≤ N` bf16 numbers.
+    unsafe fn store_bf16_part(to: *mut u16, v: Self::V, n: usize);
+    /// Writes `N` words with `even` in the low halves and `odd` in the high ones.
+    unsafe fn store_pairs(to: *mut u32, even: Self::V, odd: Self::V);
+    /// The low halves of words of two bf16 numbers, widened.
+    unsafe fn low(words: Self::V) -> Self::V;
+    /// The high halves.
+    unsafe fn high(words: Self::V) -> Self::V;
+    /// `low(a)·low(b) + high(a)·high(b) + c` for words of two bf16 numbers.
+    #[inline(always)]
+    unsafe fn fma_pairs(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+        // SAFETY: the caller's.
+        unsafe {
+            let c = Self::fma(Self::low(a), Self::low(b), c);
+            Self::fma(Self::high(a), Self::high(b), c)
+        }
+    }
     /// Nearest whole number, for magnitudes below 2²².
     #[inline(always)]
     unsafe fn round(a: Self::V) -> Self::V {
@@ -47,32 +74,22 @@ pub(crate) trait Lanes: Copy {
     }
     /// Sum of all numbers, pairwise.
     unsafe fn sum(a: Self::V) -> f32;
+}
 
-    /// [`load`](Lanes::load) where `n = N`, else [`load_part`](Lanes::load_part).
-    #[inline(always)]
-    unsafe fn load_part_or_all(from: *const f32, n: usize) -> Self::V {
-        // SAFETY: the caller's.
-        unsafe {
-            if n == Self::N {
-                Self::load(from)
-            } else {
-                Self::load_part(from, n)
-            }
-        }
+/// Rounds to bf16: to nearest, ties to even; NaN stays NaN.
+#[inline(always)]
+pub(super) fn to_bf16(v: f32) -> u16 {
+    let bits = v.to_bits();
+    if v.is_nan() {
+        return (bits >> 16) as u16 | 0x40;
     }
+    ((bits + 0x7fff + ((bits >> 16) & 1)) >> 16) as u16
+}
 
-    /// [`store`](Lanes::store) where `n = N`, else [`store_part`](Lanes::store_part).
-    #[inline(always)]
-    unsafe fn store_part_or_all(to: *mut f32, v: Self::V, n: usize) {
-        // SAFETY: the caller's.
-        unsafe {
-            if n == Self::N {
-                Self::store(to, v)
-            } else {
-                Self::store_part(to, v, n)
-            }
-        }
-    }
+/// Widens a bf16 number.
+#[inline(always)]
+pub(super) fn from_bf16(bits: u16) -> f32 {
+    f32::from_bits(u32::from(bits) << 16)
 }
 
 /// Portable code: arrays that the compiler vectorises as far as the target allows.
@@ -146,6 +163,49 @@ impl Lanes for Portable {
     #[inline(always)]
     unsafe fn pow2(n: Self::V) -> Self::V {
         std::array::from_fn(|i| f32::from_bits(((n[i] as i32 + 127) << 23) as u32))
+    }
+    #[inline(always)]
+    unsafe fn load_bf16(from: *const u16) -> Self::V {
+        // SAFETY: the caller guarantees 8 numbers.
+        std::array::from_fn(|i| from_bf16(unsafe { *from.add(i) }))
+    }
+    #[inline(always)]
+    unsafe fn load_bf16_part(from: *const u16, n: usize) -> Self::V {
+        // SAFETY: only indices below `n` are read.
+        std::array::from_fn(|i| {
+            if i < n {
+                from_bf16(unsafe { *from.add(i) })
+            } else {
+                0.0
+            }
+        })
+    }
+    #[inline(always)]
+    unsafe fn store_bf16(to: *mut u16, v: Self::V) {
+        // SAFETY: the caller guarantees room for 8 numbers.
+        unsafe { Self::store_bf16_part(to, v, Self::N) }
+    }
+    #[inline(always)]
+    unsafe fn store_bf16_part(to: *mut u16, v: Self::V, n: usize) {
+        for (i, value) in v.iter().enumerate().take(n) {
+            // SAFETY: only indices below `n` are written.
+            unsafe { *to.add(i) = to_bf16(*value) }
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_pairs(to: *mut u32, even: Self::V, odd: Self::V) {
+        for i in 0..Self::N {
+            // SAFETY: the caller guarantees room for 8 words.
+            unsafe { *to.add(i) = u32::from(to_bf16(even[i])) | u32::from(to_bf16(odd[i])) << 16 }
+        }
+    }
+    #[inline(always)]
+    unsafe fn low(words: Self::V) -> Self::V {
+        std::array::from_fn(|i| f32::from_bits(words[i].to_bits() << 16))
+    }
+    #[inline(always)]
+    unsafe fn high(words: Self::V) -> Self::V {
+        std::array::from_fn(|i| f32::from_bits(words[i].to_bits() & 0xffff_0000))
     }
     #[inline(always)]
     unsafe fn sum(a: Self::V) -> f32 {
@@ -237,12 +297,81 @@ mod x86 {
             }
         }
         #[inline(always)]
+        unsafe fn load_bf16(from: *const u16) -> __m256 {
+            unsafe { widen(_mm_loadu_si128(from.cast())) }
+        }
+        #[inline(always)]
+        unsafe fn load_bf16_part(from: *const u16, n: usize) -> __m256 {
+            unsafe {
+                let mut all = [0u16; 8];
+                std::ptr::copy_nonoverlapping(from, all.as_mut_ptr(), n);
+                Self::load_bf16(all.as_ptr())
+            }
+        }
+        #[inline(always)]
+        unsafe fn store_bf16(to: *mut u16, v: __m256) {
+            unsafe {
+                let rounded = round(v);
+                let packed = _mm256_packus_epi32(rounded, rounded); // each half of the vector by itself
+                let joined = _mm256_permute4x64_epi64::<0b1000>(packed);
+                _mm_storeu_si128(to.cast(), _mm256_castsi256_si128(joined));
+            }
+        }
+        #[inline(always)]
+        unsafe fn store_bf16_part(to: *mut u16, v: __m256, n: usize) {
+            unsafe {
+                let mut all = [0u16; 8];
+                Self::store_bf16(all.as_mut_ptr(), v);
+                std::ptr::copy_nonoverlapping(all.as_ptr(), to, n);
+            }
+        }
+        #[inline(always)]
+        unsafe fn store_pairs(to: *mut u32, even: __m256, odd: __m256) {
+            unsafe {
+                let words = _mm256_or_si256(round(even), _mm256_slli_epi32::<16>(round(odd)));
+                _mm256_storeu_si256(to.cast(), words);
+            }
+        }
+        #[inline(always)]
+        unsafe fn low(words: __m256) -> __m256 {
+            unsafe { _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_castps_si256(words))) }
+        }
+        #[inline(always)]
+        unsafe fn high(words: __m256) -> __m256 {
+            unsafe {
+                let mask = _mm256_castsi256_ps(_mm256_set1_epi32(0xffff_0000_u32 as i32));
+                _mm256_and_ps(words, mask)
+            }
+        }
+        #[inline(always)]
         unsafe fn sum(a: __m256) -> f32 {
             unsafe {
                 let four = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps::<1>(a));
                 let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
                 _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<1>(two, two)))
             }
+        }
+    }
+
+    /// bf16 → f32.
+    #[inline(always)]
+    unsafe fn widen(halves: __m128i) -> __m256 {
+        // SAFETY: as above.
+        unsafe { _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(halves))) }
+    }
+
+    /// f32 → bf16 in the low half of each word.
+    #[inline(always)]
+    unsafe fn round(v: __m256) -> __m256i {
+        // SAFETY: as above.
+        unsafe {
+            let bits = _mm256_castps_si256(v);
+            let high = _mm256_srli_epi32::<16>(bits);
+            let odd = _mm256_and_si256(high, _mm256_set1_epi32(1));
+            let up = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+            let quiet = _mm256_or_si256(high, _mm256_set1_epi32(0x40));
+            let is_nan = _mm256_castps_si256(_mm256_cmp_ps::<_CMP_UNORD_Q>(v, v));
+            _mm256_blendv_epi8(_mm256_srli_epi32::<16>(up), quiet, is_nan)
         }
     }
 
@@ -256,15 +385,15 @@ mod x86 {
         }
     }
 
-    /// AVX-512: 16 numbers, 32 registers.
+    /// AVX-512 (F, BW, VL): 16 numbers, 32 registers; with or without instructions for bf16.
     #[derive(Clone, Copy)]
-    pub(crate) struct Avx512;
+    pub(crate) struct Avx512<const BF16: bool>;
 
     #[allow(
         clippy::undocumented_unsafe_blocks,
         reason = "one argument for all of them, above"
     )]
-    impl Lanes for Avx512 {
+    impl<const BF16: bool> Lanes for Avx512<BF16> {
         type V = __m512;
         const N: usize = 16;
         const ROWS: usize = 8;
@@ -329,8 +458,84 @@ mod x86 {
             unsafe { _mm512_scalef_ps(_mm512_set1_ps(1.0), n) }
         }
         #[inline(always)]
+        unsafe fn load_bf16(from: *const u16) -> __m512 {
+            unsafe { widen_512(_mm256_loadu_si256(from.cast())) }
+        }
+        #[inline(always)]
+        unsafe fn load_bf16_part(from: *const u16, n: usize) -> __m512 {
+            unsafe { widen_512(_mm256_maskz_loadu_epi16(((1u32 << n) - 1) as u16, from.cast())) }
+        }
+        #[inline(always)]
+        unsafe fn store_bf16(to: *mut u16, v: __m512) {
+            unsafe { _mm256_storeu_si256(to.cast(), round_512::<BF16>(v)) }
+        }
+        #[inline(always)]
+        unsafe fn store_bf16_part(to: *mut u16, v: __m512, n: usize) {
+            unsafe {
+                _mm256_mask_storeu_epi16(to.cast(), ((1u32 << n) - 1) as u16, round_512::<BF16>(v));
+            }
+        }
+        #[inline(always)]
+        unsafe fn store_pairs(to: *mut u32, even: __m512, odd: __m512) {
+            unsafe {
+                let even = _mm512_cvtepu16_epi32(round_512::<BF16>(even));
+                let odd = _mm512_cvtepu16_epi32(round_512::<BF16>(odd));
+                _mm512_storeu_si512(to.cast(), _mm512_or_si512(even, _mm512_slli_epi32::<16>(odd)));
+            }
+        }
+        #[inline(always)]
+        unsafe fn low(words: __m512) -> __m512 {
+            unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_castps_si512(words))) }
+        }
+        #[inline(always)]
+        unsafe fn high(words: __m512) -> __m512 {
+            unsafe {
+                let mask = _mm512_set1_epi32(0xffff_0000_u32 as i32);
+                _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(words), mask))
+            }
+        }
+        #[inline(always)]
+        unsafe fn fma_pairs(a: __m512, b: __m512, c: __m512) -> __m512 {
+            unsafe {
+                if BF16 {
+                    // The same bits, seen as 32 bf16 numbers.
+                    let a = std::mem::transmute::<__m512, __m512bh>(a);
+                    _mm512_dpbf16_ps(c, a, std::mem::transmute::<__m512, __m512bh>(b))
+                } else {
+                    let c = Self::fma(Self::low(a), Self::low(b), c);
+                    Self::fma(Self::high(a), Self::high(b), c)
+                }
+            }
+        }
+        #[inline(always)]
         unsafe fn sum(a: __m512) -> f32 {
             unsafe { _mm512_reduce_add_ps(a) }
+        }
+    }
+
+    /// bf16 → f32.
+    #[inline(always)]
+    unsafe fn widen_512(halves: __m256i) -> __m512 {
+        // SAFETY: as above.
+        unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(halves))) }
+    }
+
+    /// f32 → bf16.
+    #[inline(always)]
+    unsafe fn round_512<const BF16: bool>(v: __m512) -> __m256i {
+        // SAFETY: as above.
+        unsafe {
+            if BF16 {
+                return std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(v));
+            }
+            let bits = _mm512_castps_si512(v);
+            let high = _mm512_srli_epi32::<16>(bits);
+            let odd = _mm512_and_si512(high, _mm512_set1_epi32(1));
+            let up = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+            let quiet = _mm512_or_si512(high, _mm512_set1_epi32(0x40));
+            let is_nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(v, v);
+            let rounded = _mm512_mask_blend_epi32(is_nan, _mm512_srli_epi32::<16>(up), quiet);
+            _mm512_cvtepi32_epi16(rounded)
         }
     }
 }

@@ -1,17 +1,21 @@
 //! The fast block as one autograd node.
 
 use fcmae_masking::VisibleLayout;
-use fcmae_torch_ext::{Backward, attach};
-use tch::{Device, Kind, Tensor};
+use fcmae_torch_ext::{Backward, attach, records};
+use tch::{Kind, Tensor};
 
 use super::backward::backward;
 use super::forward::{Saved, forward};
 use super::isa::Isa;
-use super::plan::{Job, Sizes, Weights};
+use super::number::{Bf16, Number};
+use super::plan::{Job, Sizes, Split, Weights};
+use super::tensor::{is_plain, numbers, numbers_mut};
+use super::unfold::Gradients;
 use crate::block::{BlockOptions, BlockParams, End, Middle};
 use crate::grn::GrnScope;
+use crate::profile;
 
-/// The block on the CPU in f32, or `None` where this path does not apply (another device or kind).
+/// The block on the CPU in f32 or bf16 with parameters in f32, or `None` where this path does not apply.
 pub(crate) fn block(
     isa: Isa,
     x: &Tensor,
@@ -19,15 +23,29 @@ pub(crate) fn block(
     layout: &VisibleLayout,
     options: &BlockOptions,
 ) -> Option<Tensor> {
-    let inputs = inputs(x, p);
-    let fits = |t: &&Tensor| t.device() == Device::Cpu && t.kind() == Kind::Float && t.is_contiguous();
-    let is_seven = p.dwconv_weight.size()[2..] == [7, 7];
-    if !is_seven || !inputs[1..].iter().all(fits) || x.device() != Device::Cpu || x.kind() != Kind::Float {
+    let fits = inputs(x, p)[1..].iter().all(|t| is_plain(t, Kind::Float));
+    if !fits || p.dwconv_weight.size()[2..] != [7, 7] {
         return None;
     }
     let x = x.contiguous();
+    match x.kind() {
+        kind if !is_plain(&x, kind) => None,
+        Kind::Float => Some(run::<f32>(isa, &x, p, layout, options)),
+        Kind::BFloat16 => Some(run::<Bf16>(isa, &x, p, layout, options)),
+        _ => None,
+    }
+}
+
+fn run<T: Number>(
+    isa: Isa,
+    x: &Tensor,
+    p: &BlockParams,
+    layout: &VisibleLayout,
+    options: &BlockOptions,
+) -> Tensor {
+    let inputs = inputs(x, p);
     let (_, side, _, c) = x.size4().expect("packed features are [V, p, p, C]");
-    let sizes = Sizes::new(layout, side as usize, c as usize, isa);
+    let sizes = Sizes::new::<T>(layout, side as usize, c as usize, isa);
     assert_eq!(
         sizes.all_rows() * sizes.c,
         x.numel(),
@@ -36,39 +54,36 @@ pub(crate) fn block(
     if let Some(factors) = options.drop_path {
         assert_eq!(factors.len(), sizes.images, "one factor of DropPath per image");
     }
-    let threads = tch::get_num_threads().max(1) as usize;
+    let split = Split::new(&sizes, tch::get_num_threads().max(1) as usize);
+    let has = (p.has_grn(), p.has_layer_scale());
+    let keep = records(&inputs).then_some(options.activation);
 
     let (y, saved) = tch::no_grad(|| {
         let mut y = x.empty_like();
-        let saved = {
-            let (numbers, out) = (numbers(&x), numbers_mut(&mut y));
-            let weights = weights(&inputs, p.has_grn(), p.has_layer_scale());
-            weights.check(&sizes);
-            let job = Job {
-                weights: &weights,
-                layout,
-                sizes: &sizes,
-                scope: options.grn_scope,
-                drop_path: options.drop_path,
-                threads,
-            };
-            forward(numbers, out, &job)
+        let weights = weights(&inputs, has);
+        weights.check(&sizes);
+        let job = Job {
+            weights: &weights,
+            layout,
+            sizes: &sizes,
+            split: &split,
+            scope: options.grn_scope,
+            drop_path: options.drop_path,
         };
+        let saved = forward::<T>(numbers(x), numbers_mut(&mut y), &job, keep);
         (y, saved)
     });
+    let Some(saved) = saved else { return y };
     let node = Node {
         saved,
         sizes,
+        split,
         layout: layout.clone(),
         scope: options.grn_scope,
         drop_path: options.drop_path.map(<[f32]>::to_vec),
-        has_grn: p.has_grn(),
-        has_layer_scale: p.has_layer_scale(),
-        threads,
+        has,
     };
-    let mut inputs = inputs;
-    inputs[0] = &x;
-    Some(attach(&inputs, y, Box::new(node)).expect("a fresh tensor takes a history"))
+    attach(&inputs, y, Box::new(node)).expect("a fresh tensor takes a history")
 }
 
 impl BlockParams<'_> {
@@ -103,12 +118,8 @@ fn inputs<'a>(x: &'a Tensor, p: &BlockParams<'a>) -> Vec<&'a Tensor> {
     all
 }
 
-/// The parameters among the inputs, as numbers.
-fn weights<'a, T: std::borrow::Borrow<Tensor>>(
-    inputs: &'a [T],
-    has_grn: bool,
-    has_layer_scale: bool,
-) -> Weights<'a> {
+/// The parameters among the inputs, as numbers; `has` GRN, `has` LayerScale.
+fn weights<'a, T: std::borrow::Borrow<Tensor>>(inputs: &'a [T], has: (bool, bool)) -> Weights<'a> {
     let at = |i: usize| numbers(inputs[i].borrow());
     Weights {
         dw: at(1),
@@ -119,76 +130,65 @@ fn weights<'a, T: std::borrow::Borrow<Tensor>>(
         b1: at(6),
         w2: at(7),
         b2: at(8),
-        grn: has_grn.then(|| (at(9), at(10))),
-        scale: has_layer_scale.then(|| at(if has_grn { 11 } else { 9 })),
+        grn: has.0.then(|| (at(9), at(10))),
+        scale: has.1.then(|| at(if has.0 { 11 } else { 9 })),
     }
 }
 
-/// The numbers of a contiguous f32 tensor on the CPU.
-fn numbers(t: &Tensor) -> &[f32] {
-    debug_assert!(t.kind() == Kind::Float && t.device() == Device::Cpu && t.is_contiguous());
-    if t.numel() == 0 {
-        return &[];
+/// Room for the gradients of the parameters, in the order of [`weights`].
+fn gradients(room: &mut [Tensor], has: (bool, bool)) -> Gradients<'_> {
+    let mut all = room.iter_mut().map(numbers_mut::<f32>);
+    let mut next = || all.next().expect("a gradient per parameter");
+    Gradients {
+        dw: next(),
+        dw_bias: next(),
+        norm: next(),
+        norm_bias: next(),
+        w1: next(),
+        b1: next(),
+        w2: next(),
+        b2: next(),
+        grn: has.0.then(|| (next(), next())),
+        scale: has.1.then(&mut next),
     }
-    // SAFETY: a contiguous f32 tensor holds `numel` numbers at `data_ptr`, alive as long as the tensor; nobody writes
-    // to it while a kernel reads (libtorch's version counter reports a change between forward and backward).
-    unsafe { std::slice::from_raw_parts(t.data_ptr().cast(), t.numel()) }
 }
 
-/// The numbers of a fresh tensor.
-fn numbers_mut(t: &mut Tensor) -> &mut [f32] {
-    debug_assert!(t.kind() == Kind::Float && t.device() == Device::Cpu && t.is_contiguous());
-    if t.numel() == 0 {
-        return &mut [];
-    }
-    // SAFETY: as in `numbers`; the tensor is new, so nothing else points to its memory.
-    unsafe { std::slice::from_raw_parts_mut(t.data_ptr().cast(), t.numel()) }
-}
-
-struct Node {
-    saved: Saved,
+struct Node<T: Number> {
+    saved: Saved<T>,
     sizes: Sizes,
+    split: Split,
     layout: VisibleLayout,
     scope: GrnScope,
     drop_path: Option<Vec<f32>>,
-    has_grn: bool,
-    has_layer_scale: bool,
-    threads: usize,
+    has: (bool, bool),
 }
 
-impl Backward for Node {
+impl<T: Number> Backward for Node<T> {
     fn backward(&self, inputs: &[Tensor], grad: &Tensor) -> Result<Vec<Option<Tensor>>, String> {
-        let grad = grad.to_kind(Kind::Float).contiguous();
-        let mut dx = inputs[0].empty_like();
-        let job = Job {
-            weights: &weights(inputs, self.has_grn, self.has_layer_scale),
-            layout: &self.layout,
-            sizes: &self.sizes,
-            scope: self.scope,
-            drop_path: self.drop_path.as_deref(),
-            threads: self.threads,
-        };
-        let g = crate::profile::span(
+        profile::span(
             || format!("block {}, backward", self.sizes.c),
             || {
-                backward(
+                let grad = grad.to_kind(T::KIND).contiguous();
+                let mut dx = inputs[0].empty_like();
+                let mut room: Vec<Tensor> = inputs[1..].iter().map(Tensor::empty_like).collect();
+                let job = Job {
+                    weights: &weights(inputs, self.has),
+                    layout: &self.layout,
+                    sizes: &self.sizes,
+                    split: &self.split,
+                    scope: self.scope,
+                    drop_path: self.drop_path.as_deref(),
+                };
+                backward::<T>(
                     numbers(&inputs[0]),
                     numbers(&grad),
                     numbers_mut(&mut dx),
                     &self.saved,
                     &job,
-                )
+                    &mut gradients(&mut room, self.has),
+                );
+                Ok(std::iter::once(dx).chain(room).map(Some).collect())
             },
-        );
-        let mut all = vec![g.dw, g.dw_bias, g.norm, g.norm_bias, g.w1, g.b1, g.w2, g.b2];
-        if let Some((gamma, beta)) = g.grn {
-            all.extend([gamma, beta]);
-        }
-        all.extend(g.scale);
-        let shaped =
-            |(numbers, input): (&Vec<f32>, &Tensor)| Some(Tensor::from_slice(numbers).view_as(input));
-        Ok(std::iter::once(Some(dx))
-            .chain(all.iter().zip(&inputs[1..]).map(shaped))
-            .collect())
+        )
     }
 }

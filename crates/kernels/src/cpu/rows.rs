@@ -1,6 +1,7 @@
-//! Small loops over rows: LayerNorm forward and backward, sums, scalings.
+//! Small loops over rows: LayerNorm forward and backward, sums, and rows in pairs for products over rows.
 
 use super::lanes::Lanes;
+use super::number::Number;
 use crate::pointwise::LAYER_NORM_EPS;
 
 /// The vectors of a row of `n` numbers: offset and length (`L::N`, or less at the end).
@@ -11,85 +12,154 @@ pub(super) fn vectors<L: Lanes>(n: usize) -> impl Iterator<Item = (usize, usize)
     (0..n).step_by(L::N).map(move |at| (at, L::N.min(n - at)))
 }
 
-/// `(x − mean)·rstd` in place over `c` numbers; returns `rstd = 1 / √(var + 1e-6)`.
+/// Mean and `1 / √(var + 1e-6)` of `c` numbers.
 ///
 /// # Safety
-/// The CPU must have `L`; `x` must hold `c` numbers. So for all functions here.
+/// The CPU must have `L`; pointers must hold the numbers named. So for all functions here.
 #[inline(always)]
-pub(super) unsafe fn normalise<L: Lanes>(x: *mut f32, c: usize) -> f32 {
+pub(super) unsafe fn statistics<T: Number, L: Lanes>(x: *const T, c: usize) -> (f32, f32) {
     // SAFETY: the caller's.
     unsafe {
         let mut sum = L::splat(0.0);
         for (at, n) in vectors::<L>(c) {
-            sum = L::add(sum, L::load_part_or_all(x.add(at), n));
+            sum = L::add(sum, T::load_n::<L>(x.add(at), n));
         }
         let mean = L::sum(sum) / c as f32;
         let mut squares = L::splat(0.0);
-        for (at, n) in vectors::<L>(c) {
-            if n == L::N {
-                let centred = L::sub(L::load(x.add(at)), L::splat(mean));
-                squares = L::fma(centred, centred, squares);
-            }
+        for at in (0..c - c % L::N).step_by(L::N) {
+            let centred = L::sub(T::load::<L>(x.add(at)), L::splat(mean));
+            squares = L::fma(centred, centred, squares);
         }
         let mut square_sum = L::sum(squares);
         for i in c - c % L::N..c {
-            square_sum += (*x.add(i) - mean).powi(2);
+            square_sum += ((*x.add(i)).to_f32() - mean).powi(2);
         }
-        let rstd = 1.0 / (square_sum / c as f32 + LAYER_NORM_EPS as f32).sqrt();
+        (mean, 1.0 / (square_sum / c as f32 + LAYER_NORM_EPS as f32).sqrt())
+    }
+}
+
+/// `to = (x − mean)·rstd` over `c` numbers; returns `rstd = 1 / √(var + 1e-6)`.
+#[inline(always)]
+pub(super) unsafe fn normalise<X: Number, T: Number, L: Lanes>(x: *const X, to: *mut T, c: usize) -> f32 {
+    // SAFETY: the caller's.
+    unsafe {
+        let (mean, rstd) = statistics::<X, L>(x, c);
         for (at, n) in vectors::<L>(c) {
-            let centred = L::sub(L::load_part_or_all(x.add(at), n), L::splat(mean));
-            L::store_part_or_all(x.add(at), L::mul(centred, L::splat(rstd)), n);
+            let centred = L::sub(X::load_n::<L>(x.add(at), n), L::splat(mean));
+            T::store_n::<L>(to.add(at), L::mul(centred, L::splat(rstd)), n);
         }
         rstd
     }
 }
 
-/// LayerNorm backward in place: `g ← rstd·(g − mean(g) − x̂·mean(g·x̂))`.
+/// LayerNorm backward: `to = rstd·(g − mean(g) − x̂·mean(g·x̂))`; `to` may be `g`.
 #[inline(always)]
-pub(super) unsafe fn normalise_backward<L: Lanes>(g: *mut f32, normalised: *const f32, rstd: f32, c: usize) {
+pub(super) unsafe fn normalise_backward<T: Number, Y: Number, L: Lanes>(
+    g: *const f32,
+    normalised: *const T,
+    rstd: f32,
+    to: *mut Y,
+    c: usize,
+) {
     // SAFETY: the caller's.
     unsafe {
         let (mut sum, mut dot) = (L::splat(0.0), L::splat(0.0));
         for (at, n) in vectors::<L>(c) {
-            let v = L::load_part_or_all(g.add(at), n);
+            let v = f32::load_n::<L>(g.add(at), n);
             sum = L::add(sum, v);
-            dot = L::fma(v, L::load_part_or_all(normalised.add(at), n), dot);
+            dot = L::fma(v, T::load_n::<L>(normalised.add(at), n), dot);
         }
-        let (mean, slope) = (
-            L::splat(L::sum(sum) / c as f32),
-            L::splat(-L::sum(dot) / c as f32),
-        );
+        let mean = L::splat(L::sum(sum) / c as f32);
+        let slope = L::splat(-L::sum(dot) / c as f32);
         for (at, n) in vectors::<L>(c) {
-            let v = L::sub(L::load_part_or_all(g.add(at), n), mean);
-            let v = L::fma(L::load_part_or_all(normalised.add(at), n), slope, v);
-            L::store_part_or_all(g.add(at), L::mul(v, L::splat(rstd)), n);
+            let v = L::sub(f32::load_n::<L>(g.add(at), n), mean);
+            let v = L::fma(T::load_n::<L>(normalised.add(at), n), slope, v);
+            Y::store_n::<L>(to.add(at), L::mul(v, L::splat(rstd)), n);
         }
     }
 }
 
-/// `sums[c] += Σ_rows x[row, c]`.
+/// `sums[c] += Σ_rows x[row, c]`, rows of `stride` numbers.
 #[inline(always)]
-pub(super) unsafe fn add_rows<L: Lanes>(x: *const f32, rows: usize, c: usize, sums: *mut f32) {
+pub(super) unsafe fn add_rows<T: Number, L: Lanes>(
+    x: *const T,
+    stride: usize,
+    rows: usize,
+    c: usize,
+    sums: *mut f32,
+) {
     // SAFETY: the caller's.
     unsafe {
         for (at, n) in vectors::<L>(c) {
-            let mut sum = L::load_part_or_all(sums.add(at), n);
+            let mut sum = f32::load_n::<L>(sums.add(at), n);
             for row in 0..rows {
-                sum = L::add(sum, L::load_part_or_all(x.add(row * c + at), n));
+                sum = L::add(sum, T::load_n::<L>(x.add(row * stride + at), n));
             }
-            L::store_part_or_all(sums.add(at), sum, n);
+            f32::store_n::<L>(sums.add(at), sum, n);
         }
     }
 }
 
-/// `to = factor·from` over `n` numbers.
+/// `to[row] = factor·from[row]` for rows of `c` numbers, written with `stride ≥ c` and zeros in between.
 #[inline(always)]
-pub(super) unsafe fn scale<L: Lanes>(from: *const f32, factor: f32, to: *mut f32, n: usize) {
+pub(super) unsafe fn scale_rows<T: Number, L: Lanes>(
+    from: *const T,
+    factor: f32,
+    to: *mut T,
+    stride: usize,
+    rows: usize,
+    c: usize,
+) {
     // SAFETY: the caller's.
     unsafe {
-        for (at, n) in vectors::<L>(n) {
-            let v = L::mul(L::load_part_or_all(from.add(at), n), L::splat(factor));
-            L::store_part_or_all(to.add(at), v, n);
+        for row in 0..rows {
+            let (from, to) = (from.add(row * c), to.add(row * stride));
+            for (at, n) in vectors::<L>(c) {
+                let v = L::mul(T::load_n::<L>(from.add(at), n), L::splat(factor));
+                T::store_n::<L>(to.add(at), v, n);
+            }
+            pad::<T>(to, c, stride);
+        }
+    }
+}
+
+/// Zeros from `c` up to `stride`.
+#[inline(always)]
+pub(super) unsafe fn pad<T: Number>(row: *mut T, c: usize, stride: usize) {
+    for i in c..stride {
+        // SAFETY: the caller's: the row holds `stride` numbers.
+        unsafe { *row.add(i) = T::ZERO };
+    }
+}
+
+/// Rows of `stride` numbers → words that hold the same column of `PER_WORD` rows, `c` words per row of words; a
+/// missing last row is zero. A product can then sum over rows.
+#[inline(always)]
+pub(super) unsafe fn pair_rows<T: Number, L: Lanes>(
+    from: *const T,
+    stride: usize,
+    rows: usize,
+    c: usize,
+    to: *mut f32,
+) {
+    // SAFETY: the caller's; the last vector of a row of words is cut.
+    unsafe {
+        for pair in 0..rows.div_ceil(T::PER_WORD) {
+            let first = pair * T::PER_WORD;
+            let to = to.add(pair * c);
+            for (at, n) in vectors::<L>(c) {
+                let mut both = [L::splat(0.0); 2];
+                for (i, values) in both.iter_mut().enumerate().take(T::PER_WORD.min(rows - first)) {
+                    *values = T::load_n::<L>(from.add((first + i) * stride + at), n);
+                }
+                if n == L::N {
+                    T::store_words::<L>(to.add(at), both);
+                } else {
+                    let mut words = [0.0; 16];
+                    T::store_words::<L>(words.as_mut_ptr(), both);
+                    std::ptr::copy_nonoverlapping(words.as_ptr(), to.add(at), n);
+                }
+            }
         }
     }
 }

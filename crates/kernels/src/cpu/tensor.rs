@@ -1,0 +1,39 @@
+//! Tensors as slices of numbers.
+
+use tch::{Device, Kind, Tensor};
+
+use super::number::Number;
+
+/// Whether a tensor is contiguous, on the CPU and of this kind.
+pub(super) fn is_plain(t: &Tensor, kind: Kind) -> bool {
+    t.device() == Device::Cpu && t.kind() == kind && t.is_contiguous()
+}
+
+/// The numbers of a plain tensor.
+pub(super) fn numbers<T: Number>(t: &Tensor) -> &[T] {
+    assert!(
+        is_plain(t, T::KIND),
+        "a contiguous {:?} tensor on the CPU, not {t:?}",
+        T::KIND
+    );
+    if t.numel() == 0 {
+        return &[];
+    }
+    // SAFETY: a contiguous tensor of this kind holds `numel` numbers at `data_ptr`, alive as long as the tensor; nobody
+    // writes to it while a kernel reads (libtorch's version counter reports a change between forward and backward).
+    unsafe { std::slice::from_raw_parts(t.data_ptr().cast(), t.numel()) }
+}
+
+/// The numbers of a fresh tensor.
+pub(super) fn numbers_mut<T: Number>(t: &mut Tensor) -> &mut [T] {
+    assert!(
+        is_plain(t, T::KIND),
+        "a contiguous {:?} tensor on the CPU, not {t:?}",
+        T::KIND
+    );
+    if t.numel() == 0 {
+        return &mut [];
+    }
+    // SAFETY: as in `numbers`; the tensor is new, so nothing else points to its memory.
+    unsafe { std::slice::from_raw_parts_mut(t.data_ptr().cast(), t.numel()) }
+}
