@@ -9,13 +9,13 @@ use super::buffer::Buffer;
 use super::depthwise::{Halo, Start, convolve_tile, taps_first, weight_gradient};
 use super::epilogue::{Accumulate, HiddenGradient, Store};
 use super::forward::{First, Saved, grn_scale, padded};
-use super::gemm::{Extent, Left, Right, gemm, panels, whole};
+use super::gemm::{BUNDLE, Extent, Left, Right, gemm, panels, whole};
 use super::isa::Kernel;
 use super::lanes::Lanes;
 use super::number::Number;
 use super::pack::{Matrix, Packed};
 use super::plan::{Group, Job, Shared, Sizes, on_threads};
-use super::rows::{add_rows, normalise_backward, pair_rows, scale_rows, vectors};
+use super::rows::{add_rows, bundle_columns, normalise_backward, scale_rows, vectors};
 use super::unfold::{Gradients, unfold};
 use crate::grn::GRN_EPS;
 
@@ -74,7 +74,7 @@ pub(super) fn backward<T: Number>(
     let rows = s.all_rows();
     let threads = job.split.groups.len();
     let mut du = Buffer::new(if waits { rows * s.row } else { 0 });
-    let mut dz = Buffer::new(if waits { rows * s.padded } else { 0 });
+    let mut dz = Buffer::new(if waits { rows * s.spread } else { 0 });
     let mut dots = Buffer::zeros(job.split.slots.len() * s.padded);
     let mut image_dots = Buffer::new(if waits { s.images * s.padded } else { 0 });
     let mut dd = Buffer::new(rows * s.c);
@@ -150,7 +150,7 @@ struct Call<'a, T: Number> {
     dx: Shared<T>,
     /// Gradient of the depthwise output, `[rows, C]`: neighbours read it.
     dd: Shared,
-    /// `[rows, row]` and `[rows, padded]` of all images, where threads wait between phases.
+    /// `[rows, row]` and `[rows, spread]` of all images, where threads wait between phases.
     du: Option<Shared<T>>,
     dz: Option<Shared<T>>,
     /// `Σ dz·a` per image and group, `[slots, padded]`.
@@ -171,7 +171,7 @@ struct Part<'a, T: Number> {
     phases: [bool; 3],
 }
 
-/// Room for a group. Words are rows in pairs, for products over rows.
+/// Room for a group. Words hold rows in pairs in bf16, for products over rows.
 struct Scratch<T: Number> {
     du: Buffer<T>,
     dz: Buffer<T>,
@@ -179,12 +179,12 @@ struct Scratch<T: Number> {
     a: Buffer<T>,
     slope: Buffer<T>,
     squares: Buffer<f32>,
-    /// Words `[rows, padded]`.
+    /// Words `[rows, spread]`.
     calibrated: Buffer<f32>,
     dh_words: Buffer<f32>,
-    /// Words `[rows, C]`.
-    du_words: Buffer<f32>,
-    normalised_words: Buffer<f32>,
+    /// Words in bundles of columns, `[⌈C / 8⌉, rows, 8]`.
+    du_columns: Buffer<f32>,
+    normalised_columns: Buffer<f32>,
     halos: Vec<Halo>,
 }
 
@@ -195,18 +195,19 @@ impl<T: Number> Scratch<T> {
         let rows = call.job.split.group_rows(s);
         let words = |group: &Group| words_of::<T>(group.rows(s)) * group.images.len();
         let words = groups.map(words).max().unwrap_or(0);
+        let columns = s.c.next_multiple_of(BUNDLE) * words;
         let is_again = call.again.is_some();
         let pairs = T::PER_WORD > 1 && phases[1];
         Scratch {
             du: room(call.du.is_none(), rows * s.row),
-            dz: room(call.dz.is_none(), rows * s.padded),
+            dz: room(call.dz.is_none(), rows * s.spread),
             a: room(is_again, rows * s.padded),
             slope: room(is_again && phases[1], rows * s.padded),
             squares: room(is_again, s.padded * call.job.split.group_tiles()),
-            calibrated: room(phases[1], words * s.padded),
-            dh_words: room(pairs, words * s.padded),
-            du_words: room(pairs, words * s.c),
-            normalised_words: room(pairs, words * s.c),
+            calibrated: room(phases[1], words * s.spread),
+            dh_words: room(pairs, words * s.spread),
+            du_columns: room(phases[1], columns),
+            normalised_columns: room(phases[1], columns),
             halos: match phases[2] {
                 true => (0..call.job.split.group_tiles())
                     .map(|_| Halo::new(s.p))
@@ -245,7 +246,7 @@ impl<T: Number> Kernel for Part<'_, T> {
                     None => scratch.du.as_mut_ptr(),
                 };
                 let dz = match call.dz {
-                    Some(all) => all.at(first_row * s.padded),
+                    Some(all) => all.at(first_row * s.spread),
                     None => scratch.dz.as_mut_ptr(),
                 };
                 if self.phases[0] || self.phases[1] {
@@ -325,6 +326,7 @@ impl<T: Number> Call<'_, T> {
                         dz,
                         a,
                         dots: self.dots.at((group.slot + i) * s.padded),
+                        dz_stride: s.spread,
                         stride: s.padded,
                     };
                     gemm::<T, L, _>(extent, i * rows, left, right, panel..panel + 1, &mut epilogue);
@@ -370,7 +372,7 @@ impl<T: Number> Call<'_, T> {
                     grn_scale(norms, gamma, s.h, &mut factor);
                     grn_slope(norms, gamma, dots, s.h, &mut slope);
                 }
-                let (numbers, in_words) = (i * rows * s.padded, i * words * s.padded);
+                let (numbers, in_words) = (i * rows * s.padded, i * words * s.spread);
                 let dh_words = match T::PER_WORD {
                     1 => std::ptr::null_mut(), // `dz` itself
                     _ => scratch.dh_words.as_mut_ptr().add(in_words),
@@ -378,9 +380,10 @@ impl<T: Number> Call<'_, T> {
                 let image = HiddenRows {
                     rows,
                     width: s.padded,
+                    spread: s.spread,
                     a: hidden.0.add(numbers),
                     gelu: hidden.1.add(numbers),
-                    dz: dz.add(numbers),
+                    dz: dz.add(i * rows * s.spread),
                     dh_words,
                     calibrated: scratch.calibrated.as_mut_ptr().add(in_words),
                 };
@@ -405,8 +408,8 @@ impl<T: Number> Call<'_, T> {
         // SAFETY: rows of the group only; `sums` are this thread's.
         unsafe {
             let normalised = self.saved.normalised.as_ptr().add(first_row * s.row);
-            let (du_words, width) = in_words::<T, L>(s, group, du, &mut scratch.du_words);
-            let (x_words, _) = in_words::<T, L>(s, group, normalised, &mut scratch.normalised_words);
+            columns::<T, L>(s, group, du, &mut scratch.du_columns);
+            columns::<T, L>(s, group, normalised, &mut scratch.normalised_columns);
             let dh_words: *const f32 = match T::PER_WORD {
                 1 => dh.cast(),
                 _ => scratch.dh_words.as_ptr(),
@@ -417,18 +420,16 @@ impl<T: Number> Call<'_, T> {
                 cols: s.padded,
             };
             for (left, right, to) in [
-                (du_words, scratch.calibrated.as_ptr(), &mut sums.w2),
-                (x_words, dh_words, &mut sums.w1),
+                (&scratch.du_columns, scratch.calibrated.as_ptr(), &mut sums.w2),
+                (&scratch.normalised_columns, dh_words, &mut sums.w1),
             ] {
                 let mut epilogue = Accumulate {
                     c: to.as_mut_ptr(),
                     stride: s.padded,
                     is_first: sums.is_empty,
                 };
-                let (left, right) = (
-                    Left::transposed(left, width),
-                    Right::in_place::<L>(right, s.padded),
-                );
+                let left = Left::columns(left.as_ptr(), words);
+                let right = Right::in_place::<L>(right, s.spread);
                 whole::<T, L, _>(extent, left, right, &mut epilogue);
             }
             sums.is_empty = false;
@@ -444,7 +445,7 @@ impl<T: Number> Call<'_, T> {
                 stride: s.c,
             };
             let right = Right::packed::<L>(self.w1.start(), self.w1.words);
-            whole::<T, L, _>(extent, Left::rows(dh, s.padded), right, &mut epilogue);
+            whole::<T, L, _>(extent, Left::rows(dh, s.spread), right, &mut epilogue);
             for row in 0..rows {
                 let (g, rstd) = (dd.add(row * s.c), self.saved.rstd[first_row + row]);
                 normalise_backward::<T, f32, L>(g, normalised.add(row * s.row), rstd, g, s.c);
@@ -478,32 +479,26 @@ impl<T: Number> Call<'_, T> {
     }
 }
 
-/// Rows of a group, `row` numbers each, as words of `C` columns, and the words per row: in f32 the rows themselves.
+/// Rows of a group, `row` numbers each, as words in bundles of columns.
 #[inline(always)]
-unsafe fn in_words<T: Number, L: Lanes>(
-    s: &Sizes,
-    group: &Group,
-    from: *const T,
-    to: &mut [f32],
-) -> (*const f32, usize) {
-    if T::PER_WORD == 1 {
-        return (from.cast(), s.row);
-    }
-    let rows = group.rows(s);
-    for i in 0..group.images.len() {
+unsafe fn columns<T: Number, L: Lanes>(s: &Sizes, group: &Group, from: *const T, to: &mut [f32]) {
+    let (rows, images) = (group.rows(s), group.images.len());
+    let words = words_of::<T>(rows);
+    for i in 0..images {
         // SAFETY: the caller's; `to` holds the words of a group.
         unsafe {
-            let to = to.as_mut_ptr().add(i * words_of::<T>(rows) * s.c);
-            pair_rows::<T, L>(from.add(i * rows * s.row), s.row, rows, s.c, to);
+            let from = from.add(i * rows * s.row);
+            bundle_columns::<T, L>(from, s.row, rows, s.c, to.as_mut_ptr(), i * words, images * words);
         }
     }
-    (to.as_ptr(), s.c)
 }
 
 /// The hidden layer of one image in a group.
 struct HiddenRows<T> {
     rows: usize,
     width: usize,
+    /// Numbers per row of `dz`, words per row of the others.
+    spread: usize,
     a: *const T,
     /// GELU's derivative.
     gelu: *const T,
@@ -535,13 +530,13 @@ impl<T: Number> HiddenRows<T> {
                             let place = row * self.width + at;
                             let a = T::load::<L>(self.a.add(place));
                             calibrated[half] = L::mul(a, factor);
-                            let dz = T::load::<L>(self.dz.add(place));
-                            let da = L::fma(a, slope, L::mul(dz, factor));
+                            let dz = self.dz.add(row * self.spread + at);
+                            let da = L::fma(a, slope, L::mul(T::load::<L>(dz), factor));
                             dh[half] = L::mul(da, T::load::<L>(self.gelu.add(place)));
-                            T::store::<L>(self.dz.add(place), dh[half]);
+                            T::store::<L>(dz, dh[half]);
                             sum = L::add(sum, dh[half]);
                         }
-                        let place = (first / T::PER_WORD + word) * self.width + at;
+                        let place = (first / T::PER_WORD + word) * self.spread + at;
                         T::store_words::<L>(self.calibrated.add(place), calibrated);
                         if !self.dh_words.is_null() {
                             T::store_words::<L>(self.dh_words.add(place), dh);

@@ -126,7 +126,9 @@ pub(super) struct HiddenGradient<T> {
     pub(super) a: *const T,
     /// `[H]`, added to.
     pub(super) dots: *mut f32,
-    /// Numbers per row, `H`.
+    /// Numbers per row of `dz`.
+    pub(super) dz_stride: usize,
+    /// Numbers per row of `a`, `H`.
     pub(super) stride: usize,
 }
 
@@ -144,9 +146,9 @@ impl<T: Number, L: Lanes> Epilogue<L> for HiddenGradient<T> {
                 let at = col + w * L::N;
                 let mut dots = L::load(self.dots.add(at));
                 for (i, sums) in acc.iter().enumerate() {
-                    let place = (row + i) * self.stride + at;
-                    T::store::<L>(self.dz.add(place), sums[w]);
-                    dots = L::fma(sums[w], T::load::<L>(self.a.add(place)), dots);
+                    T::store::<L>(self.dz.add((row + i) * self.dz_stride + at), sums[w]);
+                    let a = T::load::<L>(self.a.add((row + i) * self.stride + at));
+                    dots = L::fma(sums[w], a, dots);
                 }
                 L::store(self.dots.add(at), dots);
             }

@@ -1,8 +1,8 @@
 //! Matrix products with an epilogue: `C[rows, cols] = A[rows, k]·B[k, cols]`, and what is done with a finished tile.
 //!
-//! A tile is `ROWS × 3` vectors and stays in registers over the whole of `k`. `A` is read in place, one broadcast
-//! per word, through two strides, so that a transposed `A` costs nothing. `B` is either packed into panels of
-//! three vectors (weights) or read in place row by row (activations, in weight gradients).
+//! A tile is `ROWS × 3` vectors and stays in registers over the whole of `k`. `A` is read one broadcast per word: in
+//! place, or where its columns are the rows of the product, from bundles of eight of them. `B` is either packed into
+//! panels of three vectors (weights) or read in place row by row (activations, in weight gradients).
 //!
 //! Everything is counted in words (see [`Number`]): with bf16, `k` is half as long and each step adds two products.
 
@@ -19,30 +19,37 @@ pub(super) const fn panel_width<L: Lanes>() -> usize {
     WIDTH * L::N
 }
 
-/// The left operand, read in place: word `(i, k)` is at `i·row + k·col`.
+/// Rows of the largest tile, and of a bundle: rows that [`bundle_columns`](super::rows::bundle_columns) brings together.
+pub(super) const BUNDLE: usize = 8;
+
+/// The left operand: word `(i, k)` is at `(i / 8)·bundle + (i % 8)·row + k·col`.
 #[derive(Clone, Copy)]
 pub(super) struct Left {
     start: *const f32,
+    bundle: usize,
     row: usize,
     col: usize,
 }
 
 impl Left {
-    /// Rows of `width` numbers, a whole number of words.
+    /// Rows of `width` numbers, a whole number of words, read in place.
     pub(super) fn rows<T: Number>(start: *const T, width: usize) -> Left {
+        let row = width / T::PER_WORD;
         Left {
             start: start.cast(),
-            row: width / T::PER_WORD,
+            bundle: BUNDLE * row,
+            row,
             col: 1,
         }
     }
 
-    /// A matrix of words with `width` columns, transposed: its columns are the rows of the product.
-    pub(super) fn transposed(start: *const f32, width: usize) -> Left {
+    /// Columns of a matrix with `k` rows of words, as `bundle_columns` wrote them: they are the rows of the product.
+    pub(super) fn columns(start: *const f32, k: usize) -> Left {
         Left {
             start,
+            bundle: BUNDLE * k,
             row: 1,
-            col: width,
+            col: BUNDLE,
         }
     }
 }
@@ -73,6 +80,14 @@ impl Right {
             row: stride,
         }
     }
+}
+
+/// Words per row for a matrix of `width` that [`Right::in_place`] will read: an odd number of cache lines, so that the
+/// rows of a panel do not compete for the same places in the caches.
+pub(super) fn spread(width: usize) -> usize {
+    const LINE: usize = 16; // words
+    let lines = width.div_ceil(LINE);
+    (lines | 1) * LINE
 }
 
 /// What happens to a finished tile.
@@ -185,7 +200,7 @@ unsafe fn tile<T: Number, L: Lanes, const M: usize, const W: usize, E: Epilogue<
     // SAFETY: the caller's: rows `row .. row + M` of `a` and `k` rows of `b` with `W` vectors each are readable.
     unsafe {
         let mut acc = [[L::splat(0.0); W]; M];
-        let mut left = a.start.add(row * a.row);
+        let mut left = a.start.add(row / BUNDLE * a.bundle + row % BUNDLE * a.row);
         let mut right = b;
         for _ in 0..k {
             let mut values = [L::splat(0.0); W];

@@ -5,6 +5,7 @@ use std::ops::Range;
 use fcmae_masking::VisibleLayout;
 use fcmae_torch_ext::parallel_for;
 
+use super::gemm::spread;
 use super::isa::{Isa, Kernel, enter};
 use super::number::Number;
 use crate::grn::GrnScope;
@@ -73,12 +74,15 @@ pub(super) struct Sizes {
     pub(super) h: usize,
     /// `h` rounded up to whole vectors: the padding stays zero from end to end.
     pub(super) padded: usize,
+    /// Numbers per row of a gradient of the hidden layer, at least `padded`.
+    pub(super) spread: usize,
     pub(super) isa: Isa,
 }
 
 impl Sizes {
     pub(super) fn new<T: Number>(layout: &VisibleLayout, p: usize, c: usize, isa: Isa) -> Sizes {
         let h = 4 * c;
+        let padded = h.next_multiple_of(isa.lanes());
         Sizes {
             images: layout.images(),
             tiles: layout.visible_per_image(),
@@ -86,7 +90,8 @@ impl Sizes {
             c,
             row: c.next_multiple_of(T::PER_WORD),
             h,
-            padded: h.next_multiple_of(isa.lanes()),
+            padded,
+            spread: spread(padded),
             isa,
         }
     }

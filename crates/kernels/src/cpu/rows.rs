@@ -1,5 +1,6 @@
 //! Small loops over rows: LayerNorm forward and backward, sums, and rows in pairs for products over rows.
 
+use super::gemm::BUNDLE;
 use super::lanes::Lanes;
 use super::number::Number;
 use crate::pointwise::LAYER_NORM_EPS;
@@ -132,8 +133,8 @@ pub(super) unsafe fn pad<T: Number>(row: *mut T, c: usize, stride: usize) {
     }
 }
 
-/// Rows of `stride` numbers → words that hold the same column of `PER_WORD` rows, `c` words per row of words; a
-/// missing last row is zero. A product can then sum over rows.
+/// Rows of `stride` numbers → words that hold the same column of `PER_WORD` rows, `to_stride` words per row of words;
+/// a missing last row is zero. A product can then sum over rows.
 #[inline(always)]
 pub(super) unsafe fn pair_rows<T: Number, L: Lanes>(
     from: *const T,
@@ -141,25 +142,65 @@ pub(super) unsafe fn pair_rows<T: Number, L: Lanes>(
     rows: usize,
     c: usize,
     to: *mut f32,
+    to_stride: usize,
 ) {
-    // SAFETY: the caller's; the last vector of a row of words is cut.
+    // SAFETY: the caller's: rows of words hold whole vectors.
     unsafe {
-        for pair in 0..rows.div_ceil(T::PER_WORD) {
-            let first = pair * T::PER_WORD;
-            let to = to.add(pair * c);
+        for word in 0..rows.div_ceil(T::PER_WORD) {
             for (at, n) in vectors::<L>(c) {
-                let mut both = [L::splat(0.0); 2];
-                for (i, values) in both.iter_mut().enumerate().take(T::PER_WORD.min(rows - first)) {
-                    *values = T::load_n::<L>(from.add((first + i) * stride + at), n);
-                }
-                if n == L::N {
-                    T::store_words::<L>(to.add(at), both);
-                } else {
-                    let mut words = [0.0; 16];
-                    T::store_words::<L>(words.as_mut_ptr(), both);
-                    std::ptr::copy_nonoverlapping(words.as_ptr(), to.add(at), n);
+                let both = word_rows::<T, L>(from.add(at), stride, rows, word, n);
+                T::store_words::<L>(to.add(word * to_stride + at), both);
+            }
+        }
+    }
+}
+
+/// The same words in bundles of eight columns: `[⌈c / 8⌉, words, 8]`, as [`Left::columns`](super::gemm::Left::columns)
+/// reads them. Word `first` of `words` is where these rows begin.
+#[inline(always)]
+pub(super) unsafe fn bundle_columns<T: Number, L: Lanes>(
+    from: *const T,
+    stride: usize,
+    rows: usize,
+    c: usize,
+    to: *mut f32,
+    first: usize,
+    words: usize,
+) {
+    // SAFETY: the caller's: room for `⌈c / 8⌉·words·8` words.
+    unsafe {
+        for (at, n) in vectors::<L>(c) {
+            for word in 0..rows.div_ceil(T::PER_WORD) {
+                let both = word_rows::<T, L>(from.add(at), stride, rows, word, n);
+                let mut columns = std::mem::MaybeUninit::<[f32; 16]>::uninit();
+                T::store_words::<L>(columns.as_mut_ptr().cast(), both);
+                for bundle in 0..n.div_ceil(BUNDLE) {
+                    let to = to.add((at / BUNDLE + bundle) * words * BUNDLE + (first + word) * BUNDLE);
+                    let columns = columns.as_ptr().cast::<f32>().add(bundle * BUNDLE);
+                    std::ptr::copy_nonoverlapping(columns, to, BUNDLE);
                 }
             }
         }
+    }
+}
+
+/// A vector of columns of the rows of a word; a missing row is zero.
+#[inline(always)]
+unsafe fn word_rows<T: Number, L: Lanes>(
+    from: *const T,
+    stride: usize,
+    rows: usize,
+    word: usize,
+    n: usize,
+) -> [L::V; 2] {
+    // SAFETY: the caller's.
+    unsafe {
+        let first = word * T::PER_WORD;
+        let mut both = [L::splat(0.0); 2];
+        both[0] = T::load_n::<L>(from.add(first * stride), n);
+        if T::PER_WORD == 2 && first + 1 < rows {
+            both[1] = T::load_n::<L>(from.add((first + 1) * stride), n);
+        }
+        both
     }
 }
