@@ -1,0 +1,29 @@
+//! `bench`: whole steps, memory, mask ratios and single kernels; what is compared is measured in one run.
+
+mod job;
+mod programs;
+mod report;
+mod step;
+
+use anyhow::Result;
+use clap::Subcommand;
+
+/// What to measure.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// One step, ours and plain PyTorch's in turn: speed, memory, where our time goes
+    Step(step::Options),
+}
+
+/// Measures, prints a table, writes the numbers.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    match &args.what {
+        What::Step(options) => step::run(options),
+    }
+}
