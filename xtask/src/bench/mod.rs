@@ -1,6 +1,7 @@
 //! `bench`: whole steps, memory, mask ratios and single kernels; what is compared is measured in one run.
 
 mod job;
+mod memory;
 mod programs;
 mod report;
 mod step;
@@ -19,11 +20,14 @@ pub(crate) struct Args {
 enum What {
     /// One step, ours and plain PyTorch's in turn: speed, memory, where our time goes
     Step(step::Options),
+    /// Peak memory of the whole process, ours and plain PyTorch's, for several models
+    Memory(memory::Options),
 }
 
 /// Measures, prints a table, writes the numbers.
 pub(crate) fn run(args: &Args) -> Result<()> {
     match &args.what {
         What::Step(options) => step::run(options),
+        What::Memory(options) => memory::run(options),
     }
 }
