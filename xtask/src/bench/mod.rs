@@ -3,6 +3,7 @@
 mod job;
 mod memory;
 mod programs;
+mod ratio;
 mod report;
 mod step;
 
@@ -22,6 +23,8 @@ enum What {
     Step(step::Options),
     /// Peak memory of the whole process, ours and plain PyTorch's, for several models
     Memory(memory::Options),
+    /// Our step at several mask ratios: is the encoder's time proportional to what is visible?
+    Ratio(ratio::Options),
 }
 
 /// Measures, prints a table, writes the numbers.
@@ -29,5 +32,6 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     match &args.what {
         What::Step(options) => step::run(options),
         What::Memory(options) => memory::run(options),
+        What::Ratio(options) => ratio::run(options),
     }
 }
