@@ -1,6 +1,7 @@
 //! `bench`: whole steps, memory, mask ratios and single kernels; what is compared is measured in one run.
 
 mod job;
+mod kernels;
 mod memory;
 mod programs;
 mod ratio;
@@ -25,6 +26,8 @@ enum What {
     Memory(memory::Options),
     /// Our step at several mask ratios: is the encoder's time proportional to what is visible?
     Ratio(ratio::Options),
+    /// Useful FLOP/s of each kernel, with libtorch's matrix product as the ceiling
+    Kernels(kernels::Options),
 }
 
 /// Measures, prints a table, writes the numbers.
@@ -33,5 +36,6 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         What::Step(options) => step::run(options),
         What::Memory(options) => memory::run(options),
         What::Ratio(options) => ratio::run(options),
+        What::Kernels(options) => kernels::run(options),
     }
 }

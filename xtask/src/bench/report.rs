@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use super::job::Measured;
+use crate::pins::LIBTORCH_VERSION;
 use crate::{doctor, paths, process};
 
 /// Adds machine, date and versions to a report.
@@ -83,7 +84,7 @@ fn date() -> String {
     said(Command::new("date").args(["-u", "+%Y-%m-%dT%H:%M:%SZ"]))
 }
 
-/// The checkout's commit, the compiler, and the libtorch and PyTorch that the programs name.
+/// The checkout's commit, the compiler, and the libtorch (else the pinned one) and PyTorch that the programs name.
 fn versions(programs: &[&Measured]) -> Value {
     let named = |key: &str| programs.iter().find_map(|measured| measured.text(key));
     let mut git = Command::new("git");
@@ -93,7 +94,7 @@ fn versions(programs: &[&Measured]) -> Value {
         "fcmae": env!("CARGO_PKG_VERSION"),
         "commit": said(&mut git),
         "rustc": said(Command::new("rustc").arg("--version")),
-        "libtorch": named("libtorch"),
+        "libtorch": named("libtorch").unwrap_or(LIBTORCH_VERSION),
         "torch": named("torch"),
     })
 }
