@@ -67,25 +67,32 @@ class Block(nn.Module):
         return x if visible is None else x * visible
 
 
+def encoder(depths, dims):
+    """Stem and downsampling layers, and the blocks of each stage."""
+    stem = nn.Sequential(nn.Conv2d(3, dims[0], 4, stride=4), ImageLayerNorm(dims[0], eps=EPS))
+    downs = [
+        nn.Sequential(ImageLayerNorm(narrow, eps=EPS), nn.Conv2d(narrow, wide, 2, stride=2))
+        for narrow, wide in zip(dims[:-1], dims[1:])
+    ]
+    stages = (nn.ModuleList(Block(dim) for _ in range(depth)) for depth, dim in zip(depths, dims))
+    return nn.ModuleList([stem, *downs]), nn.ModuleList(stages)
+
+
+def initialise(model):
+    for parameter in model.parameters():
+        if parameter.dim() > 1:
+            nn.init.trunc_normal_(parameter, std=0.02)
+
+
 class Fcmae(nn.Module):
     def __init__(self, depths, dims):
         super().__init__()
-        stem = nn.Sequential(nn.Conv2d(3, dims[0], 4, stride=4), ImageLayerNorm(dims[0], eps=EPS))
-        downs = [
-            nn.Sequential(ImageLayerNorm(narrow, eps=EPS), nn.Conv2d(narrow, wide, 2, stride=2))
-            for narrow, wide in zip(dims[:-1], dims[1:])
-        ]
-        self.downsample_layers = nn.ModuleList([stem, *downs])
-        self.stages = nn.ModuleList(
-            nn.ModuleList(Block(dim) for _ in range(depth)) for depth, dim in zip(depths, dims)
-        )
+        self.downsample_layers, self.stages = encoder(depths, dims)
         self.proj = nn.Conv2d(dims[-1], DECODER_DIM, 1)
         self.mask_token = nn.Parameter(torch.zeros(1, DECODER_DIM, 1, 1))
         self.decoder = Block(DECODER_DIM)
         self.pred = nn.Conv2d(DECODER_DIM, PATCH * PATCH * 3, 1)
-        for parameter in self.parameters():
-            if parameter.dim() > 1:
-                nn.init.trunc_normal_(parameter, std=0.02)
+        initialise(self)
 
     def forward(self, images, mask):  # images [N, 3, H, W], mask [N, L], 1 = hidden
         visible = (1.0 - mask).view(len(images), 1, images.shape[2] // PATCH, images.shape[3] // PATCH)
@@ -112,8 +119,9 @@ class Fcmae(nn.Module):
         return (patches - mean) / (var + EPS).sqrt()
 
 
-def options():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def parser(description):
+    """The options of every peer; `cargo xtask bench` gives the same ones to ours."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--model", default="atto", choices=SIZES)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--size", type=int, default=224)
@@ -122,32 +130,45 @@ def options():
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--steps", type=int, default=7)
-    return parser.parse_args()
+    return parser
 
 
-def main():
-    o = options()
+def prepare(o):
     torch.set_num_threads(o.threads)
     torch.manual_seed(0)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     torch.backends.cudnn.benchmark = True
-    model = Fcmae(*SIZES[o.model]).to(o.device, memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, betas=(0.9, 0.95), weight_decay=0.05, fused=True)
-    images = torch.randn(o.batch, 3, o.size, o.size, device=o.device).contiguous(memory_format=torch.channels_last)
-    patches = (o.size // PATCH) ** 2
-    hidden = patches - int(patches * 0.4)
-    order = torch.rand(o.batch, patches).argsort(dim=1).argsort(dim=1)
-    mask = (order < hidden).float().to(o.device)
-    forward = torch.compile(model) if o.compile else model
 
-    def step():
-        with torch.autocast(o.device, dtype=torch.bfloat16, enabled=o.dtype == "bf16"):
-            loss = forward(images, mask)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        return loss.item()  # waits for the device
 
+def place(model, o):
+    return model.to(o.device, memory_format=torch.channels_last)
+
+
+def random_images(o):
+    images = torch.randn(o.batch, 3, o.size, o.size, device=o.device)
+    return images.contiguous(memory_format=torch.channels_last)
+
+
+def adamw(model):
+    return torch.optim.AdamW(model.parameters(), lr=1e-4, betas=(0.9, 0.95), weight_decay=0.05, fused=True)
+
+
+def autocast(o):
+    return torch.autocast(o.device, dtype=torch.bfloat16, enabled=o.dtype == "bf16")
+
+
+def train(optimizer, o, loss_of):
+    """One training step; reading the loss waits for the device."""
+    with autocast(o):
+        loss = loss_of()
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
+def measure(step, o, task):
+    """Three steps to warm up, then `--steps` timed ones; prints the JSON line. `step` gives a loss or None."""
     first_loss = step()
     for _ in range(2):
         step()
@@ -163,17 +184,39 @@ def main():
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     result = {
         "model": o.model,
+        "task": task,
         "batch": o.batch,
         "dtype": o.dtype,
         "compile": o.compile,
         "device": o.device,
+        "torch": torch.__version__,
         "threads": o.threads,
-        "seconds": round(median, 4),
+        "seconds": round(median, 6),
         "images_per_second": round(o.batch / median, 2),
         "peak_mib": round(peak),
-        "first_loss": round(first_loss, 4),
+        "first_loss": None if first_loss is None else round(first_loss, 4),
     }
     print(json.dumps(result))
+
+
+def random_mask(o):
+    """[N, L], 1 = hidden: the same number in each image."""
+    patches = (o.size // PATCH) ** 2
+    hidden = patches - int(patches * (1.0 - o.mask_ratio))
+    order = torch.rand(o.batch, patches).argsort(dim=1).argsort(dim=1)
+    return (order < hidden).float().to(o.device)
+
+
+def main():
+    options = parser(__doc__.splitlines()[0])
+    options.add_argument("--mask-ratio", type=float, default=0.6)
+    o = options.parse_args()
+    prepare(o)
+    model = place(Fcmae(*SIZES[o.model]), o)
+    optimizer = adamw(model)
+    images, mask = random_images(o), random_mask(o)
+    forward = torch.compile(model) if o.compile else model
+    measure(lambda: train(optimizer, o, lambda: forward(images, mask)), o, "pretrain")
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ enum Verb {
     Check(check::Args),
     /// The house rules alone: crate floors, first lines, no paths of one machine
     Tidy,
-    /// Time ours and the peer's in one run
+    /// Time, memory and FLOP/s: steps against plain PyTorch, mask ratios, single kernels
     Bench(bench::Args),
 }
 

@@ -59,7 +59,7 @@ mod stop;
 mod summary;
 mod tensorboard;
 
-pub use bench::{StepBench, StepTime, bench_step};
+pub use bench::{StepBench, StepTask, StepTime, bench_step};
 pub use config::{
     CheckpointConfig, LogConfig, LossConfig, OptimizerConfig, Precision, PretrainConfig, ScheduleConfig,
     TrainConfig, ValidationConfig,

@@ -1,9 +1,9 @@
-//! `fcmae bench-step`: the time of a whole training step, for `cargo xtask bench`.
+//! `fcmae bench-step`: the time of a whole step on random images, for `cargo xtask bench`.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use fcmae::trainer::{PretrainConfig, StepBench, bench_step};
+use fcmae::trainer::{PretrainConfig, StepBench, StepTask, bench_step};
 
 use super::{Outcome, output};
 
@@ -13,6 +13,12 @@ pub(super) struct Args {
     /// A size (`atto`, …, `huge`) or a config file
     #[arg(long, default_value = "atto")]
     model: String,
+    /// What a step is: `pretrain`, `classify` or `infer`
+    #[arg(long, default_value = "pretrain")]
+    task: StepTask,
+    /// Share of the patches that is hidden in pre-training [default: the config's]
+    #[arg(long)]
+    mask_ratio: Option<f64>,
     /// Images of a step
     #[arg(long, default_value_t = 32)]
     batch: u32,
@@ -45,11 +51,13 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
         format!("device=\"{}\"", args.device),
         format!("threads={}", args.threads),
     ];
+    set.extend(args.mask_ratio.map(|ratio| format!("mask.mask_ratio={ratio:?}")));
     set.extend(args.set.iter().cloned());
     let config = PretrainConfig::load_unchecked(&model_file(&args.model), &set)?;
     let side = args.size as usize;
     let bench = StepBench {
         config,
+        task: args.task,
         batch: args.batch.max(1) as usize,
         size: [side; 2],
         steps: args.steps as usize,

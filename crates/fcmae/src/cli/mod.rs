@@ -35,7 +35,7 @@ enum Verb {
     Reconstruct(reconstruct::Args),
     /// What is in a checkpoint
     Inspect(inspect::Args),
-    /// Time of a whole training step on random images; prints one line of JSON
+    /// Time of a whole step on random images; prints one line of JSON
     #[command(hide = true)]
     BenchStep(bench_step::Args),
 }

@@ -1,0 +1,41 @@
+//! `bench`: whole steps, memory, mask ratios and single kernels; what is compared is measured in one run.
+
+mod job;
+mod kernels;
+mod memory;
+mod programs;
+mod ratio;
+mod report;
+mod step;
+
+use anyhow::Result;
+use clap::Subcommand;
+
+/// What to measure.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// One step, ours and plain PyTorch's in turn: speed, memory, where our time goes
+    Step(step::Options),
+    /// Peak memory of the whole process, ours and plain PyTorch's, for several models
+    Memory(memory::Options),
+    /// Our step at several mask ratios: is the encoder's time proportional to what is visible?
+    Ratio(ratio::Options),
+    /// Useful FLOP/s of each kernel, with libtorch's matrix product as the ceiling
+    Kernels(kernels::Options),
+}
+
+/// Measures, prints a table, writes the numbers.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    match &args.what {
+        What::Step(options) => step::run(options),
+        What::Memory(options) => memory::run(options),
+        What::Ratio(options) => ratio::run(options),
+        What::Kernels(options) => kernels::run(options),
+    }
+}
