@@ -3,7 +3,9 @@
 use fcmae_masking::VisibleLayout;
 use tch::{Kind, Tensor};
 
+use crate::path::on_path;
 use crate::tiles::select_hidden;
+use crate::{cpu, profile};
 
 /// Added to a patch's variance when its pixels are normalised.
 pub const TARGET_EPS: f64 = 1e-6;
@@ -46,6 +48,24 @@ pub fn normalise_target(patches: &Tensor) -> Tensor {
 /// `pred`: the predictions of the hidden patches alone, `[N·(L−K), P·P·C]`; `images`: `[N, C, H, W]`. Every
 /// image hides the same number of patches, so the mean over all values is the reference's `Σ(loss·mask) / Σ mask`.
 pub fn masked_loss(pred: &Tensor, images: &Tensor, layout: &VisibleLayout, norm_pix_loss: bool) -> Tensor {
+    profile::span(
+        || "loss, forward".to_owned(),
+        || {
+            on_path(
+                |isa| cpu::masked_loss(isa, pred, images, layout, norm_pix_loss),
+                || masked_loss_reference(pred, images, layout, norm_pix_loss),
+            )
+        },
+    )
+}
+
+/// [`masked_loss`] by libtorch.
+pub(crate) fn masked_loss_reference(
+    pred: &Tensor,
+    images: &Tensor,
+    layout: &VisibleLayout,
+    norm_pix_loss: bool,
+) -> Tensor {
     let patch = images.size()[2] / layout.grid().rows as i64;
     let target = select_hidden(&patchify(images, patch).flatten(0, 1), layout);
     let target = if norm_pix_loss {

@@ -2,17 +2,46 @@
 
 use tch::Tensor;
 
+use crate::path::on_path;
+use crate::{cpu, profile};
+
 /// Added to the variance in every LayerNorm of ConvNeXt.
 pub const LAYER_NORM_EPS: f64 = 1e-6;
 
 /// LayerNorm over the last axis: `(x − mean) / √(var + 1e-6) · weight + bias`; statistics in f32 at least.
 pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
+    profile::span(
+        || format!("layer norm {}, forward", weight.numel()),
+        || {
+            on_path(
+                |isa| cpu::layer_norm(isa, x, weight, bias),
+                || layer_norm_reference(x, weight, bias),
+            )
+        },
+    )
+}
+
+/// [`layer_norm`] by libtorch.
+pub(crate) fn layer_norm_reference(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
     let (weight, bias) = (weight.to_kind(x.kind()), bias.to_kind(x.kind()));
     x.layer_norm(weight.size(), Some(&weight), Some(&bias), LAYER_NORM_EPS, true)
 }
 
 /// `x·Wᵀ + b` over the last axis; `weight`: `[out, in]`, `bias`: `[out]`.
 pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
+    profile::span(
+        || format!("linear {}-{}, forward", weight.size()[1], weight.size()[0]),
+        || {
+            on_path(
+                |isa| cpu::linear(isa, x, weight, bias),
+                || linear_reference(x, weight, bias),
+            )
+        },
+    )
+}
+
+/// [`linear`] by libtorch.
+pub(crate) fn linear_reference(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
     x.linear(&weight.to_kind(x.kind()), Some(&bias.to_kind(x.kind())))
 }
 

@@ -3,14 +3,34 @@
 use fcmae_masking::VisibleLayout;
 use tch::Tensor;
 
-use crate::pointwise::linear;
+use crate::path::on_path;
+use crate::pointwise::linear_reference as linear;
 use crate::tiles::visible_pixels;
+use crate::{cpu, profile};
 
 /// The stem's convolution on the visible patches: images `[N, C, H, W]` → `[V, p, p, d]`, `p = P / s`.
 ///
 /// `weight`: `[d, C, s, s]`, kernel = stride = `s` (4 in the standard family), no padding; `bias`: `[d]`.
 /// `kind` of the result is that of `images`. Hidden pixels are never read.
 pub fn stem(images: &Tensor, weight: &Tensor, bias: &Tensor, layout: &VisibleLayout) -> Tensor {
+    profile::span(
+        || "stem, forward".to_owned(),
+        || {
+            on_path(
+                |isa| cpu::stem(isa, images, weight, bias, layout),
+                || stem_reference(images, weight, bias, layout),
+            )
+        },
+    )
+}
+
+/// [`stem`] by libtorch.
+pub(crate) fn stem_reference(
+    images: &Tensor,
+    weight: &Tensor,
+    bias: &Tensor,
+    layout: &VisibleLayout,
+) -> Tensor {
     let (d, c, s, _) = weight.size4().expect("stem weights are [d, C, s, s]");
     let pixels = visible_pixels(images, layout); // [V, C, P, P]
     let (v, patch) = (pixels.size()[0], pixels.size()[2]);
@@ -24,6 +44,19 @@ pub fn stem(images: &Tensor, weight: &Tensor, bias: &Tensor, layout: &VisibleLay
 
 /// The 2×2 stride-2 convolution between stages: `x [V, p, p, C]` → `[V, p/2, p/2, d]`; `weight`: `[d, C, 2, 2]`.
 pub fn downsample(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
+    profile::span(
+        || format!("downsample {}-{}, forward", weight.size()[1], weight.size()[0]),
+        || {
+            on_path(
+                |isa| cpu::downsample(isa, x, weight, bias),
+                || downsample_reference(x, weight, bias),
+            )
+        },
+    )
+}
+
+/// [`downsample`] by libtorch.
+pub(crate) fn downsample_reference(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
     let (v, p, _, c) = x.size4().expect("packed features are [V, p, p, C]");
     let half = p / 2;
     let rows = x

@@ -4,14 +4,12 @@ mod reference;
 #[cfg(test)]
 mod tests;
 
-use std::sync::OnceLock;
-
 use fcmae_masking::VisibleLayout;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use crate::cpu::Isa;
 use crate::grn::GrnScope;
+use crate::path::on_path;
 use crate::profile;
 
 /// The parameters of a block of width `C`, borrowed from whoever owns them.
@@ -94,82 +92,10 @@ pub fn block(x: &Tensor, params: &BlockParams, layout: &VisibleLayout, options: 
     profile::span(
         || format!("block {}, forward", x.size()[3]),
         || {
-            match path() {
-                Path::Cpu(isa) => crate::cpu::block(isa, x, params, layout, options),
-                Path::Reference => None,
-            }
-            .unwrap_or_else(|| reference::block(x, params, layout, options))
+            on_path(
+                |isa| crate::cpu::block(isa, x, params, layout, options),
+                || reference::block(x, params, layout, options),
+            )
         },
     )
-}
-
-/// How [`block`] is computed where there is a choice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Path {
-    Reference,
-    Cpu(Isa),
-}
-
-/// The path of this process: the best instruction set, or what `FCMAE_KERNELS` names.
-fn path() -> Path {
-    static PATH: OnceLock<Path> = OnceLock::new();
-    *PATH.get_or_init(|| {
-        let forced = std::env::var(FORCED).unwrap_or_default();
-        named(&forced).unwrap_or_else(|| Path::Cpu(Isa::best()))
-    })
-}
-
-/// The environment variable that forces a path.
-const FORCED: &str = "FCMAE_KERNELS";
-
-/// The path of a name, if there is one on this CPU; the empty name is the best path.
-fn named(name: &str) -> Option<Path> {
-    match name {
-        "" => Some(Path::Cpu(Isa::best())),
-        "reference" => Some(Path::Reference),
-        _ => Isa::ALL
-            .into_iter()
-            .find(|isa| isa.name() == name && isa.is_available())
-            .map(Path::Cpu),
-    }
-}
-
-/// Checks the environment variable `FCMAE_KERNELS`; a program calls it before it computes.
-///
-/// # Errors
-/// The value, when it names no path or one that this CPU does not have, with the names that can be used. [`block`]
-/// itself takes the best path then.
-pub fn check_forced() -> Result<(), String> {
-    let forced = std::env::var(FORCED).unwrap_or_default();
-    if named(&forced).is_some() {
-        return Ok(());
-    }
-    let here = Isa::ALL
-        .into_iter()
-        .filter(|isa| isa.is_available())
-        .map(Isa::name);
-    let names: Vec<&str> = std::iter::once("reference").chain(here).collect();
-    Err(format!(
-        "{forced:?} names no kernels of this CPU; use one of {}, or unset it",
-        names.join(", ")
-    ))
-}
-
-/// The back end that [`block`] uses on this machine for activations of `kind` on `device`, in words, for a run's
-/// first line.
-pub fn backend(device: tch::Device, kind: tch::Kind) -> &'static str {
-    match path() {
-        Path::Cpu(isa) if device == tch::Device::Cpu && kind == tch::Kind::Float => match isa {
-            Isa::Portable => "packed, portable",
-            Isa::Avx2 => "packed, AVX2",
-            Isa::Avx512 | Isa::Avx512Bf16 => "packed, AVX-512",
-        },
-        Path::Cpu(isa) if device == tch::Device::Cpu && kind == tch::Kind::BFloat16 => match isa {
-            Isa::Portable => "packed, portable, bf16 by conversion",
-            Isa::Avx2 => "packed, AVX2, bf16 by conversion",
-            Isa::Avx512 => "packed, AVX-512, bf16 by conversion",
-            Isa::Avx512Bf16 => "packed, AVX-512 bf16",
-        },
-        _ => "reference (libtorch operations on packed tiles)",
-    }
 }

@@ -6,7 +6,7 @@ use tch::Tensor;
 use super::{BlockOptions, BlockParams, End, Middle};
 use crate::depthwise::depthwise;
 use crate::grn::grn;
-use crate::pointwise::{drop_path, gelu, layer_norm, linear};
+use crate::pointwise::{drop_path, gelu, layer_norm_reference as layer_norm, linear_reference as linear};
 
 pub(super) fn block(x: &Tensor, p: &BlockParams, layout: &VisibleLayout, options: &BlockOptions) -> Tensor {
     let h = depthwise(x, p.dwconv_weight, p.dwconv_bias, layout); // [V, p, p, C]

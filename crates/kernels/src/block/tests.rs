@@ -6,6 +6,9 @@ use proptest::prelude::*;
 use tch::{Device, Kind, Tensor};
 
 use super::*;
+use crate::backend;
+use crate::cpu::Isa;
+use crate::path::{Path, named};
 
 /// Rounding of sums in f32, relative to the largest value of a tensor: up to a few thousand terms.
 const TOL_FORWARD: f64 = 5e-6;

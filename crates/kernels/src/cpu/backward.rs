@@ -81,26 +81,15 @@ pub(super) fn backward<T: Number>(
     let work = job.split.groups.iter().map(|groups| !groups.is_empty());
     let mut sums: Vec<Sums> = work.map(|has_work| Sums::new(s, has_work)).collect();
     {
-        let scaled = Matrix {
-            col_scale: Some(weights.norm),
-            ..Matrix::new(weights.w1, s.c)
-        };
+        let w1 = Matrix::new(weights.w1).scale_columns(Some(weights.norm));
+        let w2 = Matrix::new(weights.w2).scale_rows(weights.scale);
         let call = Call {
             x,
             dy,
             saved,
             taps: taps_first(weights.dw, s.c, true),
-            w1: Packed::new::<T>(s.isa, s.h, s.padded, s.c, scaled),
-            w2: Packed::new::<T>(
-                s.isa,
-                s.c,
-                s.c,
-                s.h,
-                Matrix {
-                    row_scale: weights.scale,
-                    ..Matrix::new(weights.w2, s.h)
-                },
-            ),
+            w1: Packed::new::<T>(s.isa, s.h, s.padded, s.c, w1),
+            w2: Packed::new::<T>(s.isa, s.c, s.c, s.h, w2),
             again: saved.hidden.is_none().then(|| First::new::<T>(weights, s)),
             gamma: weights.grn.map(|(gamma, _)| padded(gamma, s)),
             dx: Shared::new(dx),

@@ -5,6 +5,7 @@ use fcmae_masking::VisibleLayout;
 use super::buffer::Buffer;
 use super::depthwise::{Halo, Start, convolve_tile, taps_first};
 use super::epilogue::{Hidden, Residual};
+use super::fold::product;
 use super::gemm::{Extent, Left, Right, gemm, panels};
 use super::isa::Kernel;
 use super::lanes::Lanes;
@@ -41,14 +42,10 @@ pub(super) struct First {
 
 impl First {
     pub(super) fn new<T: Number>(w: &Weights, s: &Sizes) -> First {
-        let mut b1 = vec![0.0; s.padded.next_multiple_of(3 * s.isa.lanes())];
-        for (o, b) in b1.iter_mut().enumerate().take(s.h) {
-            *b = w.b1[o] + dot(&w.w1[o * s.c..][..s.c], w.norm_bias);
-        }
-        let matrix = Matrix {
-            row_scale: Some(w.norm),
-            ..Matrix::transposed(w.w1, s.c)
-        };
+        let mut b1 = product(s.isa, w.w1, w.norm_bias);
+        b1.iter_mut().zip(w.b1).for_each(|(to, b)| *to += b);
+        b1.resize(s.padded.next_multiple_of(3 * s.isa.lanes()), 0.0);
+        let matrix = Matrix::transposed(w.w1).scale_rows(Some(w.norm));
         First {
             w1: Packed::new::<T>(s.isa, s.c, s.c, s.h, matrix),
             b1,
@@ -95,10 +92,6 @@ impl First {
     }
 }
 
-fn dot(row: &[f32], v: &[f32]) -> f32 {
-    row.iter().zip(v).map(|(a, b)| a * b).sum()
-}
-
 /// The second linear map with GRN's beta and LayerScale folded into it, exactly.
 struct Second {
     w2: Packed,
@@ -108,14 +101,17 @@ struct Second {
 impl Second {
     fn new<T: Number>(w: &Weights, s: &Sizes) -> Second {
         let (c, h) = (s.c, s.h);
-        let beta = |o: usize| w.grn.map_or(0.0, |(_, beta)| dot(&w.w2[o * h..][..h], beta));
-        let matrix = Matrix {
-            col_scale: w.scale,
-            ..Matrix::transposed(w.w2, h)
+        let mut b2 = match w.grn {
+            Some((_, beta)) => product(s.isa, w.w2, beta),
+            None => vec![0.0; c],
         };
+        for (o, to) in b2.iter_mut().enumerate() {
+            *to = w.scale(o) * (*to + w.b2[o]);
+        }
+        let matrix = Matrix::transposed(w.w2).scale_columns(w.scale);
         Second {
             w2: Packed::new::<T>(s.isa, h, s.padded, c, matrix),
-            b2: (0..c).map(|o| w.scale(o) * (w.b2[o] + beta(o))).collect(),
+            b2,
         }
     }
 }

@@ -5,18 +5,28 @@ mod backward;
 mod buffer;
 mod depthwise;
 mod epilogue;
+mod fold;
 mod forward;
 mod gelu;
 mod gemm;
 mod isa;
 mod lanes;
+mod linear;
+mod loss;
 mod node;
+mod norm;
 mod number;
 mod pack;
+mod places;
 mod plan;
 mod rows;
 mod tensor;
+#[cfg(test)]
+mod tests;
 mod unfold;
 
 pub use isa::Isa;
+pub(crate) use loss::masked_loss;
 pub(crate) use node::block;
+pub(crate) use norm::layer_norm;
+pub(crate) use places::{downsample, linear, stem};

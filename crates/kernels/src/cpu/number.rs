@@ -2,7 +2,7 @@
 
 use tch::Kind;
 
-use super::lanes::{Lanes, from_bf16, to_bf16};
+use super::lanes::{Lanes, from_bf16};
 
 /// A kind of stored numbers. All arithmetic is f32.
 ///
@@ -19,7 +19,6 @@ pub(super) unsafe trait Number: Copy + Send + Sync + 'static {
     /// Zero.
     const ZERO: Self;
 
-    fn from_f32(v: f32) -> Self;
     fn to_f32(self) -> f32;
     /// Reads `L::N` numbers.
     unsafe fn load<L: Lanes>(from: *const Self) -> L::V;
@@ -33,8 +32,6 @@ pub(super) unsafe trait Number: Copy + Send + Sync + 'static {
     unsafe fn store_words<L: Lanes>(to: *mut f32, rows: [L::V; 2]);
     /// `a·b + c`, summed over the numbers of a word.
     unsafe fn fma<L: Lanes>(a: L::V, b: L::V, c: L::V) -> L::V;
-    /// A word of numbers that follow each other; of the second only if there are two.
-    fn word(first: f32, second: f32) -> f32;
 
     /// [`load`](Number::load) where `n = N`, else [`load_part`](Number::load_part).
     #[inline(always)]
@@ -74,10 +71,6 @@ unsafe impl Number for f32 {
     const ZERO: f32 = 0.0;
 
     #[inline(always)]
-    fn from_f32(v: f32) -> f32 {
-        v
-    }
-    #[inline(always)]
     fn to_f32(self) -> f32 {
         self
     }
@@ -105,10 +98,6 @@ unsafe impl Number for f32 {
     unsafe fn fma<L: Lanes>(a: L::V, b: L::V, c: L::V) -> L::V {
         unsafe { L::fma(a, b, c) }
     }
-    #[inline(always)]
-    fn word(first: f32, _: f32) -> f32 {
-        first
-    }
 }
 
 /// bfloat16: the upper half of an f32.
@@ -122,10 +111,6 @@ unsafe impl Number for Bf16 {
     const PER_WORD: usize = 2;
     const ZERO: Bf16 = Bf16(0);
 
-    #[inline(always)]
-    fn from_f32(v: f32) -> Bf16 {
-        Bf16(to_bf16(v))
-    }
     #[inline(always)]
     fn to_f32(self) -> f32 {
         from_bf16(self.0)
@@ -153,9 +138,5 @@ unsafe impl Number for Bf16 {
     #[inline(always)]
     unsafe fn fma<L: Lanes>(a: L::V, b: L::V, c: L::V) -> L::V {
         unsafe { L::fma_pairs(a, b, c) }
-    }
-    #[inline(always)]
-    fn word(first: f32, second: f32) -> f32 {
-        f32::from_bits(u32::from(to_bf16(first)) | u32::from(to_bf16(second)) << 16)
     }
 }

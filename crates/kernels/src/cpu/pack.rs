@@ -1,5 +1,7 @@
 //! Weights packed for the right side of a product.
 
+use std::mem::MaybeUninit;
+
 use fcmae_torch_ext::parallel_for;
 
 use super::buffer::Buffer;
@@ -8,53 +10,47 @@ use super::isa::{Isa, Kernel, enter};
 use super::lanes::Lanes;
 use super::number::Number;
 use super::plan::Shared;
+use super::rows::vectors;
 
-/// A `k × cols` matrix inside a slice: element `(k, col)` is at `k·row + col·stride`, times the scales.
+/// A `k × cols` matrix of weights and factors of its rows and columns.
 #[derive(Clone, Copy)]
 pub(super) struct Matrix<'a> {
-    pub(super) numbers: &'a [f32],
-    /// Distance between two rows.
-    pub(super) row: usize,
-    /// Distance between two columns.
-    pub(super) col: usize,
-    /// A factor per row, `[k]`.
-    pub(super) row_scale: Option<&'a [f32]>,
-    /// A factor per column, `[cols]`.
-    pub(super) col_scale: Option<&'a [f32]>,
+    numbers: &'a [f32],
+    /// Whether the numbers are the transpose: `cols` rows of `k` numbers, as linear maps store their weights.
+    is_transposed: bool,
+    /// `[k]`.
+    row_scale: Option<&'a [f32]>,
+    /// `[cols]`.
+    col_scale: Option<&'a [f32]>,
 }
 
 impl<'a> Matrix<'a> {
-    /// A row-major `k × cols` matrix.
-    pub(super) fn new(numbers: &'a [f32], cols: usize) -> Matrix<'a> {
+    /// Row-major numbers `[k, cols]`.
+    pub(super) fn new(numbers: &'a [f32]) -> Matrix<'a> {
         Matrix {
             numbers,
-            row: cols,
-            col: 1,
+            is_transposed: false,
             row_scale: None,
             col_scale: None,
         }
     }
 
-    /// The transpose of a row-major `cols × k` matrix: `x·Wᵀ`, as linear maps store their weights.
-    pub(super) fn transposed(numbers: &'a [f32], k: usize) -> Matrix<'a> {
+    /// The transpose of row-major numbers `[cols, k]`: `x·Wᵀ`.
+    pub(super) fn transposed(numbers: &'a [f32]) -> Matrix<'a> {
         Matrix {
-            row: 1,
-            col: k,
-            ..Matrix::new(numbers, k)
+            is_transposed: true,
+            ..Matrix::new(numbers)
         }
     }
-}
 
-impl Matrix<'_> {
-    /// Row `k` from column `first` on.
-    #[inline(always)]
-    fn part(&self, k: usize, first: usize) -> Row<'_> {
-        Row {
-            numbers: &self.numbers[k * self.row + first * self.col..],
-            stride: self.col,
-            factor: self.row_scale.map_or(1.0, |scale| scale[k]),
-            scale: self.col_scale.map(|scale| &scale[first..]),
-        }
+    /// With a factor for each row, if there are any.
+    pub(super) fn scale_rows(self, row_scale: Option<&'a [f32]>) -> Matrix<'a> {
+        Matrix { row_scale, ..self }
+    }
+
+    /// With a factor for each column, if there are any.
+    pub(super) fn scale_columns(self, col_scale: Option<&'a [f32]>) -> Matrix<'a> {
+        Matrix { col_scale, ..self }
     }
 }
 
@@ -69,6 +65,15 @@ impl Packed {
     /// Packs the first `k` rows and `cols` columns, in parallel; `rows ≥ k` rows of numbers are there afterwards, the
     /// last ones zero.
     pub(super) fn new<T: Number>(isa: Isa, k: usize, rows: usize, cols: usize, matrix: Matrix) -> Packed {
+        assert_eq!(matrix.numbers.len(), k * cols, "numbers of a {k} × {cols} matrix");
+        assert!(
+            matrix.row_scale.is_none_or(|scale| scale.len() == k),
+            "factors of {k} rows"
+        );
+        assert!(
+            matrix.col_scale.is_none_or(|scale| scale.len() == cols),
+            "factors of {cols} columns"
+        );
         let words = rows.div_ceil(T::PER_WORD);
         let width = 3 * isa.lanes();
         let panels = cols.div_ceil(width);
@@ -114,41 +119,99 @@ impl<T: Number> Kernel for PackPanel<'_, T> {
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) {
         let width = panel_width::<L>();
-        let PackPanel { to, k, matrix, .. } = self;
         let first = self.panel * width;
         let used = width.min(self.cols - first);
-        for (word, to) in to.chunks_exact_mut(width).enumerate() {
-            let row = word * T::PER_WORD;
-            let (to, padding) = to.split_at_mut(used);
-            padding.fill(0.0);
-            if row >= k {
-                to.fill(0.0);
-            } else if T::PER_WORD == 2 && row + 1 < k {
-                let (even, odd) = (matrix.part(row, first), matrix.part(row + 1, first));
-                for (j, to) in to.iter_mut().enumerate() {
-                    *to = T::word(even.at(j), odd.at(j));
-                }
+        let words = self.k.div_ceil(T::PER_WORD);
+        let (matrix, padding) = self.to.split_at_mut(words * width);
+        padding.fill(0.0);
+        if used < width {
+            matrix.fill(0.0);
+        }
+        let panel = Panel::<T> {
+            to: matrix.as_mut_ptr(),
+            width,
+            first,
+            used,
+            k: self.k,
+            cols: self.cols,
+            matrix: self.matrix,
+            kind: std::marker::PhantomData,
+        };
+        // SAFETY: the panel is `words` rows of `width`; `Packed::new` checked the matrix.
+        unsafe {
+            if self.matrix.is_transposed {
+                panel.pack_columns::<L>();
             } else {
-                let row = matrix.part(row, first);
-                for (j, to) in to.iter_mut().enumerate() {
-                    *to = T::word(row.at(j), 0.0);
-                }
+                panel.pack_rows::<L>();
             }
         }
     }
 }
 
-/// Part of a row of a [`Matrix`].
-struct Row<'a> {
-    numbers: &'a [f32],
-    stride: usize,
-    factor: f32,
-    scale: Option<&'a [f32]>,
+/// Columns `first .. first + used` of a matrix on their way to a panel.
+struct Panel<'a, T> {
+    to: *mut f32,
+    width: usize,
+    first: usize,
+    used: usize,
+    k: usize,
+    cols: usize,
+    matrix: Matrix<'a>,
+    kind: std::marker::PhantomData<T>,
 }
 
-impl Row<'_> {
+impl<T: Number> Panel<'_, T> {
+    /// Row by row: both sides are contiguous.
     #[inline(always)]
-    fn at(&self, j: usize) -> f32 {
-        self.numbers[j * self.stride] * self.factor * self.scale.map_or(1.0, |scale| scale[j])
+    unsafe fn pack_rows<L: Lanes>(&self) {
+        let m = &self.matrix;
+        for word in 0..self.k.div_ceil(T::PER_WORD) {
+            for (at, n) in vectors::<L>(self.used) {
+                // SAFETY: the caller's; a vector of a panel is whole.
+                unsafe {
+                    let col = self.first + at;
+                    let scale = match m.col_scale {
+                        Some(scale) => f32::load_n::<L>(scale.as_ptr().add(col), n),
+                        None => L::splat(1.0),
+                    };
+                    let mut both = [L::splat(0.0); 2];
+                    let row = word * T::PER_WORD;
+                    for (i, values) in both.iter_mut().enumerate().take(T::PER_WORD.min(self.k - row)) {
+                        let from = m.numbers.as_ptr().add((row + i) * self.cols + col);
+                        let factor = m.row_scale.map_or(1.0, |scale| scale[row + i]);
+                        *values = L::mul(L::mul(f32::load_n::<L>(from, n), scale), L::splat(factor));
+                    }
+                    T::store_words::<L>(self.to.add(word * self.width + at), both);
+                }
+            }
+        }
+    }
+
+    /// Column by column: a vector along `k`, rounded, is a run of words, one for each row of the panel.
+    #[inline(always)]
+    unsafe fn pack_columns<L: Lanes>(&self) {
+        let m = &self.matrix;
+        for j in 0..self.used {
+            let col = self.first + j;
+            let factor = m.col_scale.map_or(1.0, |scale| scale[col]);
+            for (at, n) in vectors::<L>(self.k) {
+                // SAFETY: the caller's; 16 words hold a vector of every `L`.
+                unsafe {
+                    let scale = match m.row_scale {
+                        Some(scale) => f32::load_n::<L>(scale.as_ptr().add(at), n),
+                        None => L::splat(1.0),
+                    };
+                    let values = f32::load_n::<L>(m.numbers.as_ptr().add(col * self.k + at), n);
+                    let values = L::mul(L::mul(values, scale), L::splat(factor));
+                    let mut words = MaybeUninit::<[f32; 16]>::uninit();
+                    T::store::<L>(words.as_mut_ptr().cast(), values);
+                    let words = words.as_ptr().cast::<f32>();
+                    let to = self.to.add(at / T::PER_WORD * self.width + j);
+                    for word in 0..n.div_ceil(T::PER_WORD) {
+                        *to.add(word * self.width) = *words.add(word);
+                    }
+                }
+            }
+        }
     }
 }

@@ -3,7 +3,11 @@
 use fcmae_torch_ext::parallel_for;
 
 use super::backward::Sums;
+use super::isa::{Kernel, enter};
+use super::lanes::Lanes;
+use super::number::Number;
 use super::plan::{Job, Shared, Sizes, Weights};
+use super::rows::vectors;
 use crate::grn::GRN_EPS;
 
 /// Gradients of a block's parameters, shaped like `Weights`: room that [`unfold`] fills.
@@ -77,8 +81,15 @@ pub(super) fn unfold(sums: &[Sums], norms: &[f32], dots: &[f32], job: &Job, to: 
         };
         let partial = Shared::new(&mut partial);
         parallel_for(tasks, |chunk| {
-            // SAFETY: one `Partial` per task.
-            task.run(chunk, unsafe { &mut *partial.at(chunk) });
+            let first = chunk * CHUNK;
+            let chunk = Chunk {
+                all: &task,
+                first,
+                n: CHUNK.min(s.h - first),
+                // SAFETY: one `Partial` per task.
+                partial: unsafe { &mut *partial.at(chunk) },
+            };
+            enter(s.isa, chunk);
         });
     }
     let total = |of: fn(&Partial) -> &[f32], to: &mut [f32]| {
@@ -113,10 +124,12 @@ fn gamma_gradient(norms: &[f32], dots: &[f32], job: &Job, gamma: &mut [f32]) {
 }
 
 /// The weight matrices, some hidden channels at a time.
+#[derive(Clone, Copy)]
 struct Chunks<'a> {
     sums: &'a [Sums],
     w: &'a Weights<'a>,
     s: &'a Sizes,
+    /// Gradients of the biases, joined.
     b1: &'a [f32],
     b2: &'a [f32],
     w1: Shared,
@@ -124,60 +137,100 @@ struct Chunks<'a> {
     beta: Option<Shared>,
 }
 
-impl Chunks<'_> {
-    fn run(&self, chunk: usize, partial: &mut Partial) {
-        let (s, w) = (self.s, self.w);
-        let (c, h) = (s.c, s.h);
-        let first = chunk * CHUNK;
-        let n = CHUNK.min(h - first);
-        // SAFETY (all blocks here): hidden channels `first .. first + n` are this task's alone.
-        let mut none = [0.0; CHUNK];
-        let beta_gradient = match self.beta {
-            Some(beta) => unsafe { std::slice::from_raw_parts_mut(beta.at(first), n) },
-            None => &mut none[..n],
-        };
-        beta_gradient.fill(0.0);
-        let zeros = [0.0; CHUNK];
-        let beta = w.grn.map_or(&zeros[..n], |(_, beta)| &beta[first..][..n]);
-        let mut joined = [0.0; CHUNK];
-        for o in 0..c {
-            let (scale, b2) = (w.scale(o), self.b2[o]);
-            self.join(|sums| &sums.w2[o * s.padded + first..][..n], &mut joined);
-            let weights = &w.w2[o * h + first..][..n];
-            let to = unsafe { std::slice::from_raw_parts_mut(self.w2.at(o * h + first), n) };
-            let mut dot = 0.0;
-            for k in 0..n {
-                let full = joined[k] + b2 * beta[k]; // before LayerScale: beta was folded into the bias
-                to[k] = scale * full;
-                dot += full * weights[k];
-                beta_gradient[k] += scale * b2 * weights[k];
+/// A chunk of [`Chunks`].
+struct Chunk<'a> {
+    all: &'a Chunks<'a>,
+    first: usize,
+    n: usize,
+    partial: &'a mut Partial,
+}
+
+impl Kernel for Chunk<'_> {
+    const HAS_PAIRS: bool = false;
+
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(mut self) {
+        // SAFETY: hidden channels of this chunk are no other task's; lengths were checked at the border.
+        unsafe {
+            self.second::<L>();
+            for o in (0..self.all.s.c).step_by(L::N) {
+                self.first::<L>(o, L::N.min(self.all.s.c - o));
             }
-            partial.scale[o] = dot;
         }
-        for o in 0..c {
-            self.join(|sums| &sums.w1[o * s.padded + first..][..n], &mut joined);
-            let (norm, norm_bias) = (w.norm[o], w.norm_bias[o]);
-            let (mut d_norm, mut d_norm_bias) = (0.0, 0.0);
-            for k in 0..n {
-                let (weight, b1) = (w.w1[(first + k) * c + o], self.b1[first + k]);
-                unsafe { *self.w1.at((first + k) * c + o) = norm * joined[k] + b1 * norm_bias };
-                d_norm += joined[k] * weight;
-                d_norm_bias += b1 * weight;
+    }
+}
+
+impl Chunk<'_> {
+    /// `W₂ [C, H]`, its part of LayerScale's gradient, GRN's beta.
+    #[inline(always)]
+    unsafe fn second<L: Lanes>(&mut self) {
+        let Chunks { sums, w, s, .. } = *self.all;
+        let mut beta_gradient = [0.0; CHUNK];
+        for o in 0..s.c {
+            // SAFETY: the caller's; the chunk's vectors fit `beta_gradient`.
+            unsafe {
+                let (scale, b2) = (L::splat(w.scale(o)), L::splat(self.all.b2[o]));
+                let mut dot = L::splat(0.0);
+                for (at, n) in vectors::<L>(self.n) {
+                    let k = self.first + at;
+                    let mut full = L::splat(0.0);
+                    for sums in sums {
+                        full = L::add(full, f32::load_n::<L>(sums.w2.as_ptr().add(o * s.padded + k), n));
+                    }
+                    if let Some((_, beta)) = w.grn {
+                        // Before LayerScale: beta was folded into the bias.
+                        full = L::fma(b2, f32::load_n::<L>(beta.as_ptr().add(k), n), full);
+                    }
+                    f32::store_n::<L>(self.all.w2.at(o * s.h + k), L::mul(scale, full), n);
+                    let weights = f32::load_n::<L>(w.w2.as_ptr().add(o * s.h + k), n);
+                    dot = L::fma(full, weights, dot);
+                    let to = beta_gradient.as_mut_ptr().add(at);
+                    L::store(to, L::fma(L::mul(scale, b2), weights, L::load(to)));
+                }
+                self.partial.scale[o] = L::sum(dot);
             }
-            partial.norm[o] = d_norm;
-            partial.norm_bias[o] = d_norm_bias;
+        }
+        if let Some(beta) = self.all.beta {
+            // SAFETY: the chunk's channels.
+            unsafe { std::ptr::copy_nonoverlapping(beta_gradient.as_ptr(), beta.at(self.first), self.n) };
         }
     }
 
-    /// Sums of all threads, in their order.
-    fn join<'s>(&'s self, of: impl Fn(&'s Sums) -> &'s [f32], to: &mut [f32; CHUNK]) {
-        let mut all = self.sums.iter();
-        if let Some(first) = all.next() {
-            let first = of(first);
-            to[..first.len()].copy_from_slice(first);
-        }
-        for sums in all {
-            to.iter_mut().zip(of(sums)).for_each(|(to, from)| *to += from);
+    /// `W₁ [H, C]`, whose sums are transposed, and its part of LayerNorm's gradients: columns `o .. o + width`.
+    #[inline(always)]
+    unsafe fn first<L: Lanes>(&mut self, o: usize, width: usize) {
+        let Chunks { sums, w, s, .. } = *self.all;
+        let mut transposed = [[0.0f32; 16]; CHUNK];
+        // SAFETY: the caller's; 16 numbers hold a vector of every `L`.
+        unsafe {
+            for column in 0..width {
+                for (at, n) in vectors::<L>(self.n) {
+                    let place = (o + column) * s.padded + self.first + at;
+                    let mut joined = L::splat(0.0);
+                    for sums in sums {
+                        joined = L::add(joined, f32::load_n::<L>(sums.w1.as_ptr().add(place), n));
+                    }
+                    let mut numbers = [0.0; 16];
+                    L::store(numbers.as_mut_ptr(), joined);
+                    for (to, number) in transposed[at..at + n].iter_mut().zip(numbers) {
+                        to[column] = number;
+                    }
+                }
+            }
+            let norm = f32::load_n::<L>(w.norm.as_ptr().add(o), width);
+            let norm_bias = f32::load_n::<L>(w.norm_bias.as_ptr().add(o), width);
+            let (mut d_norm, mut d_norm_bias) = (L::splat(0.0), L::splat(0.0));
+            for (k, row) in transposed.iter().enumerate().take(self.n) {
+                let k = self.first + k;
+                let (folded, b1) = (L::load(row.as_ptr()), L::splat(self.all.b1[k]));
+                let weight = f32::load_n::<L>(w.w1.as_ptr().add(k * s.c + o), width);
+                let full = L::fma(norm, folded, L::mul(b1, norm_bias));
+                f32::store_n::<L>(self.all.w1.at(k * s.c + o), full, width);
+                d_norm = L::fma(folded, weight, d_norm);
+                d_norm_bias = L::fma(b1, weight, d_norm_bias);
+            }
+            f32::store_n::<L>(self.partial.norm.as_mut_ptr().add(o), d_norm, width);
+            f32::store_n::<L>(self.partial.norm_bias.as_mut_ptr().add(o), d_norm_bias, width);
         }
     }
 }
