@@ -9,6 +9,7 @@ use super::buffer::Buffer;
 use super::depthwise::{Halo, Start, convolve_tile, taps_first, weight_gradient};
 use super::epilogue::{Accumulate, HiddenGradient, Store};
 use super::forward::{First, Saved, grn_scale, padded};
+use super::gelu::gelu_with_derivative;
 use super::gemm::{BUNDLE, Extent, Left, Right, gemm, panels, whole};
 use super::isa::Kernel;
 use super::lanes::Lanes;
@@ -90,7 +91,7 @@ pub(super) fn backward<T: Number>(
             taps: taps_first(weights.dw, s.c, true),
             w1: Packed::new::<T>(s.isa, s.h, s.padded, s.c, w1),
             w2: Packed::new::<T>(s.isa, s.c, s.c, s.h, w2),
-            again: saved.hidden.is_none().then(|| First::new::<T>(weights, s)),
+            again: saved.h.is_none().then(|| First::new::<T>(weights, s)),
             gamma: weights.grn.map(|(gamma, _)| padded(gamma, s)),
             dx: Shared::new(dx),
             dd: Shared::new(&mut dd),
@@ -133,7 +134,7 @@ struct Call<'a, T: Number> {
     taps: Vec<f32>,
     w1: Packed,
     w2: Packed,
-    /// The first linear map, where the hidden layer is computed again.
+    /// The first linear map, where its result was not kept.
     again: Option<First>,
     gamma: Option<Vec<f32>>,
     dx: Shared<T>,
@@ -164,10 +165,11 @@ struct Part<'a, T: Number> {
 struct Scratch<T: Number> {
     du: Buffer<T>,
     dz: Buffer<T>,
-    /// The hidden layer, where it is computed again.
+    /// What GELU is taken of, where it is computed again.
+    h: Buffer<T>,
+    /// GELU and its derivative, `[rows, padded]`.
     a: Buffer<T>,
     slope: Buffer<T>,
-    squares: Buffer<f32>,
     /// Words `[rows, spread]`.
     calibrated: Buffer<f32>,
     dh_words: Buffer<f32>,
@@ -185,14 +187,14 @@ impl<T: Number> Scratch<T> {
         let words = |group: &Group| words_of::<T>(group.rows(s)) * group.images.len();
         let words = groups.map(words).max().unwrap_or(0);
         let columns = s.c.next_multiple_of(BUNDLE) * words;
-        let is_again = call.again.is_some();
         let pairs = T::PER_WORD > 1 && phases[1];
+        let has_hidden = phases[0] || phases[1];
         Scratch {
             du: room(call.du.is_none(), rows * s.row),
             dz: room(call.dz.is_none(), rows * s.spread),
-            a: room(is_again, rows * s.padded),
-            slope: room(is_again && phases[1], rows * s.padded),
-            squares: room(is_again, s.padded * call.job.split.group_tiles()),
+            h: room(call.again.is_some() && has_hidden, rows * s.padded),
+            a: room(has_hidden, rows * s.padded),
+            slope: room(has_hidden, rows * s.padded),
             calibrated: room(phases[1], words * s.spread),
             dh_words: room(pairs, words * s.spread),
             du_columns: room(phases[1], columns),
@@ -238,15 +240,14 @@ impl<T: Number> Kernel for Part<'_, T> {
                     Some(all) => all.at(first_row * s.spread),
                     None => scratch.dz.as_mut_ptr(),
                 };
-                if self.phases[0] || self.phases[1] {
-                    let hidden = call.hidden::<L>(group, &mut scratch);
-                    if self.phases[0] {
-                        call.to_hidden::<L>(group, hidden.0, du, dz, sums);
-                    }
-                    if self.phases[1] {
-                        call.through_grn::<L>(group, hidden, dz, &mut scratch, sums);
-                        call.to_depthwise::<L>(group, du, dz, &mut scratch, sums);
-                    }
+                if self.phases[0] {
+                    call.to_hidden::<L>(group, du, dz, &mut scratch, sums);
+                } else if self.phases[1] {
+                    call.hidden_again::<L>(group, &mut scratch);
+                }
+                if self.phases[1] {
+                    call.through_grn::<L>(group, dz, &mut scratch, sums);
+                    call.to_depthwise::<L>(group, du, dz, &mut scratch, sums);
                 }
                 if self.phases[2] {
                     call.to_input::<L>(group, &mut scratch.halos, sums);
@@ -257,39 +258,47 @@ impl<T: Number> Kernel for Part<'_, T> {
 }
 
 impl<T: Number> Call<'_, T> {
-    /// The group's part of the hidden layer and of GELU's derivative: kept, or computed again.
+    /// The group's part of what GELU is taken of: kept, or computed again.
     #[inline(always)]
-    unsafe fn hidden<L: Lanes>(&self, group: &Group, scratch: &mut Scratch<T>) -> (*const T, *const T) {
+    unsafe fn h<L: Lanes>(&self, group: &Group, room: &mut [T]) -> *const T {
         let s = self.job.sizes;
         let first_row = group.first_row(s);
         // SAFETY: rows of the group only.
         unsafe {
-            if let Some(hidden) = &self.saved.hidden {
-                let offset = first_row * s.padded;
-                return (hidden.a.as_ptr().add(offset), hidden.slope.as_ptr().add(offset));
+            if let Some(h) = &self.saved.h {
+                return h.as_ptr().add(first_row * s.padded);
             }
-            let slope = match scratch.slope.is_empty() {
-                true => std::ptr::null_mut(),
-                false => scratch.slope.as_mut_ptr(),
-            };
             if let Some(first) = &self.again {
                 let normalised = self.saved.normalised.as_ptr().add(first_row * s.row);
-                scratch.squares.fill(0.0); // not needed again, but added to: it must stay finite
-                let squares = scratch.squares.as_mut_ptr();
-                first.product::<T, L>(s, group, normalised, scratch.a.as_mut_ptr(), slope, squares);
+                first.h::<T, L>(s, group, normalised, room.as_mut_ptr());
             }
-            (scratch.a.as_ptr(), slope)
+            room.as_ptr()
         }
     }
 
-    /// `du = factor·dy`, `dz = du·W₂`, `Σ dz·a`.
+    /// GELU and its derivative, which [`to_hidden`](Call::to_hidden) left before the threads waited.
+    #[inline(always)]
+    unsafe fn hidden_again<L: Lanes>(&self, group: &Group, scratch: &mut Scratch<T>) {
+        let s = self.job.sizes;
+        // SAFETY: a group's rows of `padded` numbers, a multiple of the vector's.
+        unsafe {
+            let h = self.h::<L>(group, &mut scratch.h);
+            for at in (0..group.all_rows(s) * s.padded).step_by(L::N) {
+                let (a, slope) = gelu_with_derivative::<L>(T::load::<L>(h.add(at)));
+                T::store::<L>(scratch.a.as_mut_ptr().add(at), a);
+                T::store::<L>(scratch.slope.as_mut_ptr().add(at), slope);
+            }
+        }
+    }
+
+    /// `du = factor·dy`, `dz = du·W₂`, GELU and its derivative, `Σ dz·a`.
     #[inline(always)]
     unsafe fn to_hidden<L: Lanes>(
         &self,
         group: &Group,
-        a: *const T,
         du: *mut T,
         dz: *mut T,
+        scratch: &mut Scratch<T>,
         sums: &mut Sums,
     ) {
         let s = self.job.sizes;
@@ -302,6 +311,7 @@ impl<T: Number> Call<'_, T> {
                 scale_rows::<T, L>(from, factor, du.add(i * rows * s.row), s.row, rows, s.c);
             }
             add_rows::<T, L>(du, s.row, group.all_rows(s), s.c, sums.b2.as_mut_ptr());
+            let h = self.h::<L>(group, &mut scratch.h);
             let extent = Extent {
                 rows,
                 k: self.w2.words,
@@ -313,9 +323,11 @@ impl<T: Number> Call<'_, T> {
                 for i in 0..group.images.len() {
                     let mut epilogue = HiddenGradient {
                         dz,
-                        a,
-                        dots: self.dots.at((group.slot + i) * s.padded),
                         dz_stride: s.spread,
+                        h,
+                        a: scratch.a.as_mut_ptr(),
+                        slope: scratch.slope.as_mut_ptr(),
+                        dots: self.dots.at((group.slot + i) * s.padded),
                         stride: s.padded,
                     };
                     gemm::<T, L, _>(extent, i * rows, left, right, panel..panel + 1, &mut epilogue);
@@ -343,7 +355,6 @@ impl<T: Number> Call<'_, T> {
     unsafe fn through_grn<L: Lanes>(
         &self,
         group: &Group,
-        hidden: (*const T, *const T),
         dz: *mut T,
         scratch: &mut Scratch<T>,
         sums: &mut Sums,
@@ -370,8 +381,8 @@ impl<T: Number> Call<'_, T> {
                     rows,
                     width: s.padded,
                     spread: s.spread,
-                    a: hidden.0.add(numbers),
-                    gelu: hidden.1.add(numbers),
+                    a: scratch.a.as_ptr().add(numbers),
+                    gelu: scratch.slope.as_ptr().add(numbers),
                     dz: dz.add(i * rows * s.spread),
                     dh_words,
                     calibrated: scratch.calibrated.as_mut_ptr().add(in_words),
@@ -512,28 +523,53 @@ impl<T: Number> HiddenRows<T> {
                 unsafe {
                     let (factor, slope) = (L::load(factor.add(at)), L::load(slope.add(at)));
                     let mut sum = L::load(sums.add(at));
-                    for word in 0..rows.div_ceil(T::PER_WORD) {
-                        let (mut dh, mut calibrated) = ([L::splat(0.0); 2], [L::splat(0.0); 2]);
-                        for half in 0..T::PER_WORD.min(rows - word * T::PER_WORD) {
-                            let row = first + word * T::PER_WORD + half;
-                            let place = row * self.width + at;
-                            let a = T::load::<L>(self.a.add(place));
-                            calibrated[half] = L::mul(a, factor);
-                            let dz = self.dz.add(row * self.spread + at);
-                            let da = L::fma(a, slope, L::mul(T::load::<L>(dz), factor));
-                            dh[half] = L::mul(da, T::load::<L>(self.gelu.add(place)));
-                            T::store::<L>(dz, dh[half]);
-                            sum = L::add(sum, dh[half]);
-                        }
-                        let place = (first / T::PER_WORD + word) * self.spread + at;
-                        T::store_words::<L>(self.calibrated.add(place), calibrated);
-                        if !self.dh_words.is_null() {
-                            T::store_words::<L>(self.dh_words.add(place), dh);
-                        }
+                    let words = rows / T::PER_WORD;
+                    for word in 0..words {
+                        let row = first + word * T::PER_WORD;
+                        sum = match T::PER_WORD {
+                            1 => self.word::<L, 1>(row, at, factor, slope, sum),
+                            _ => self.word::<L, 2>(row, at, factor, slope, sum),
+                        };
+                    }
+                    if words * T::PER_WORD < rows {
+                        let row = first + words * T::PER_WORD;
+                        sum = self.word::<L, 1>(row, at, factor, slope, sum);
                     }
                     L::store(sums.add(at), sum);
                 }
             }
+        }
+    }
+
+    /// The `ROWS` rows of a word from `row` on, a vector of columns from `at` on; returns `sum + Σ dh`.
+    #[inline(always)]
+    unsafe fn word<L: Lanes, const ROWS: usize>(
+        &self,
+        row: usize,
+        at: usize,
+        factor: L::V,
+        slope: L::V,
+        mut sum: L::V,
+    ) -> L::V {
+        // SAFETY: the caller's.
+        unsafe {
+            let (mut dh, mut calibrated) = ([L::splat(0.0); 2], [L::splat(0.0); 2]);
+            for i in 0..ROWS {
+                let place = (row + i) * self.width + at;
+                let a = T::load::<L>(self.a.add(place));
+                calibrated[i] = L::mul(a, factor);
+                let dz = self.dz.add((row + i) * self.spread + at);
+                let da = L::fma(a, slope, L::mul(T::load::<L>(dz), factor));
+                dh[i] = L::mul(da, T::load::<L>(self.gelu.add(place)));
+                T::store::<L>(dz, dh[i]);
+                sum = L::add(sum, dh[i]);
+            }
+            let place = row / T::PER_WORD * self.spread + at;
+            T::store_words::<L>(self.calibrated.add(place), calibrated);
+            if !self.dh_words.is_null() {
+                T::store_words::<L>(self.dh_words.add(place), dh);
+            }
+            sum
         }
     }
 }

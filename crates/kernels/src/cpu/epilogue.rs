@@ -33,14 +33,14 @@ impl<L: Lanes, const M: usize, const W: usize> Tile<L, M, W> {
     }
 }
 
-/// First product: `a = GELU(acc + bias)`, `GELU'` if it is wanted, and `Σ a²` per column.
+/// First product: `h = acc + bias` if it is kept, `a = GELU(h)`, and `Σ a²` per column.
 pub(super) struct Hidden<T> {
     /// `[H]`.
     pub(super) bias: *const f32,
+    /// `[rows, H]`, or null.
+    pub(super) h: *mut T,
     /// `[rows, H]`.
     pub(super) a: *mut T,
-    /// `[rows, H]`, or null.
-    pub(super) slope: *mut T,
     /// `[H]`, added to.
     pub(super) squares: *mut f32,
     /// Numbers per row, `H`.
@@ -63,12 +63,13 @@ impl<T: Number, L: Lanes> Epilogue<L> for Hidden<T> {
                 let bias = L::load(self.bias.add(at));
                 let mut squares = L::load(self.squares.add(at));
                 for i in 0..M {
-                    let (a, slope) = gelu_with_derivative::<L>(L::add(tile.at(i, w), bias));
                     let place = (row + i) * self.stride + at;
-                    T::store::<L>(self.a.add(place), a);
-                    if !self.slope.is_null() {
-                        T::store::<L>(self.slope.add(place), slope);
+                    let h = T::rounded::<L>(L::add(tile.at(i, w), bias));
+                    if !self.h.is_null() {
+                        T::store::<L>(self.h.add(place), h);
                     }
+                    let (a, _) = gelu_with_derivative::<L>(h);
+                    T::store::<L>(self.a.add(place), a);
                     squares = L::fma(a, a, squares);
                 }
                 L::store(self.squares.add(at), squares);
@@ -118,17 +119,21 @@ impl<T: Number, L: Lanes> Epilogue<L> for Residual<T> {
     }
 }
 
-/// Gradient of the calibrated hidden layer: stores it and adds `Σ dz·a` per column.
+/// Gradient of the calibrated hidden layer: stores it, GELU and its derivative, and adds `Σ dz·a` per column.
 pub(super) struct HiddenGradient<T> {
-    /// `[rows, H]`.
+    /// `[rows, dz_stride]`.
     pub(super) dz: *mut T,
-    /// `[rows, H]`.
-    pub(super) a: *const T,
-    /// `[H]`, added to.
-    pub(super) dots: *mut f32,
     /// Numbers per row of `dz`.
     pub(super) dz_stride: usize,
-    /// Numbers per row of `a`, `H`.
+    /// What GELU was taken of, `[rows, H]`.
+    pub(super) h: *const T,
+    /// `[rows, H]`.
+    pub(super) a: *mut T,
+    /// GELU's derivative, `[rows, H]`.
+    pub(super) slope: *mut T,
+    /// `[H]`, added to.
+    pub(super) dots: *mut f32,
+    /// Numbers per row of the hidden layer, `H`.
     pub(super) stride: usize,
 }
 
@@ -142,13 +147,18 @@ impl<T: Number, L: Lanes> Epilogue<L> for HiddenGradient<T> {
     ) {
         // SAFETY: as above.
         unsafe {
+            let tile = Tile::<L, M, W>::new(acc);
             for w in 0..W {
                 let at = col + w * L::N;
                 let mut dots = L::load(self.dots.add(at));
-                for (i, sums) in acc.iter().enumerate() {
-                    T::store::<L>(self.dz.add((row + i) * self.dz_stride + at), sums[w]);
-                    let a = T::load::<L>(self.a.add((row + i) * self.stride + at));
-                    dots = L::fma(sums[w], a, dots);
+                for i in 0..M {
+                    let dz = tile.at(i, w);
+                    T::store::<L>(self.dz.add((row + i) * self.dz_stride + at), dz);
+                    let place = (row + i) * self.stride + at;
+                    let (a, slope) = gelu_with_derivative::<L>(T::load::<L>(self.h.add(place)));
+                    T::store::<L>(self.a.add(place), a);
+                    T::store::<L>(self.slope.add(place), slope);
+                    dots = L::fma(dz, a, dots);
                 }
                 L::store(self.dots.add(at), dots);
             }

@@ -4,9 +4,9 @@ use fcmae_masking::VisibleLayout;
 
 use super::buffer::Buffer;
 use super::depthwise::{Halo, Start, convolve_tile, taps_first};
-use super::epilogue::{Hidden, Residual};
+use super::epilogue::{Hidden, Residual, Store};
 use super::fold::product;
-use super::gemm::{Extent, Left, Right, gemm, panels};
+use super::gemm::{Extent, Left, Right, gemm, panels, whole};
 use super::isa::Kernel;
 use super::lanes::Lanes;
 use super::number::Number;
@@ -22,16 +22,10 @@ pub(super) struct Saved<T: Number> {
     pub(super) normalised: Buffer<T>,
     /// LayerNorm's `1 / √(var + eps)`, `[rows]`.
     pub(super) rstd: Buffer<f32>,
-    /// The hidden layer, unless backward computes it again.
-    pub(super) hidden: Option<HiddenLayer<T>>,
+    /// What GELU is taken of, `[rows, padded]`, unless backward computes it again.
+    pub(super) h: Option<Buffer<T>>,
     /// GRN's norms per image, `[N, padded]`; equal rows in scope `batch`.
     pub(super) norms: Buffer<f32>,
-}
-
-/// GELU's output and derivative, `[rows, padded]` each.
-pub(super) struct HiddenLayer<T: Number> {
-    pub(super) a: Buffer<T>,
-    pub(super) slope: Buffer<T>,
 }
 
 /// The first linear map with LayerNorm's affine map folded into it, exactly.
@@ -52,25 +46,21 @@ impl First {
         }
     }
 
-    /// The first product of a group: GELU's output, its derivative unless `slope` is null, and `Σ a²` per image.
+    /// The first product of a group: `h` unless it is null, GELU's output, and `Σ a²` per image.
     ///
     /// # Safety
     /// The CPU must have `L`; pointers are at the group's first row, `squares` at its first image.
     #[inline(always)]
-    pub(super) unsafe fn product<T: Number, L: Lanes>(
+    unsafe fn gelu<T: Number, L: Lanes>(
         &self,
         s: &Sizes,
         group: &Group,
         normalised: *const T,
+        h: *mut T,
         a: *mut T,
-        slope: *mut T,
         squares: *mut f32,
     ) {
-        let extent = Extent {
-            rows: group.rows(s),
-            k: self.w1.words,
-            cols: s.h,
-        };
+        let extent = self.extent(s, group.rows(s));
         let left = Left::rows(normalised, s.row);
         let right = Right::packed::<L>(self.w1.start(), self.w1.words);
         for panel in 0..panels::<L>(s.h) {
@@ -79,8 +69,8 @@ impl First {
                 unsafe {
                     let mut hidden = Hidden {
                         bias: self.b1.as_ptr(),
+                        h,
                         a,
-                        slope,
                         squares: squares.add(image * s.padded),
                         stride: s.padded,
                     };
@@ -88,6 +78,39 @@ impl First {
                     gemm::<T, L, _>(extent, first, left, right, panel..panel + 1, &mut hidden);
                 }
             }
+        }
+    }
+
+    /// The first product of a group alone: `h`, as [`gelu`](First::gelu) keeps it.
+    ///
+    /// # Safety
+    /// As there.
+    #[inline(always)]
+    pub(super) unsafe fn h<T: Number, L: Lanes>(
+        &self,
+        s: &Sizes,
+        group: &Group,
+        normalised: *const T,
+        h: *mut T,
+    ) {
+        let mut store = Store {
+            c: h,
+            bias: self.b1.as_ptr(),
+            stride: s.padded,
+        };
+        let right = Right::packed::<L>(self.w1.start(), self.w1.words);
+        // SAFETY: the caller's.
+        unsafe {
+            let left = Left::rows(normalised, s.row);
+            whole::<T, L, _>(self.extent(s, group.all_rows(s)), left, right, &mut store);
+        }
+    }
+
+    fn extent(&self, s: &Sizes, rows: usize) -> Extent {
+        Extent {
+            rows,
+            k: self.w1.words,
+            cols: s.h,
         }
     }
 }
@@ -132,11 +155,10 @@ pub(super) fn forward<T: Number>(
 ) -> Option<Saved<T>> {
     let (s, weights, waits) = (job.sizes, job.weights, job.waits());
     let rows = s.all_rows();
-    let keeps_hidden = keep == Some(Activation::Keep);
     let mut normalised = keep.map(|_| Buffer::new(rows * s.row));
     let mut rstd = keep.map(|_| Buffer::new(rows));
-    let mut a = (keeps_hidden || waits).then(|| Buffer::new(rows * s.padded));
-    let mut slope = keeps_hidden.then(|| Buffer::new(rows * s.padded));
+    let mut h = (keep == Some(Activation::Keep)).then(|| Buffer::new(rows * s.padded));
+    let mut a = waits.then(|| Buffer::new(rows * s.padded));
     let mut squares = Buffer::zeros(job.split.slots.len() * s.padded);
     let mut norms = Buffer::new(s.images * s.padded);
     {
@@ -146,8 +168,8 @@ pub(super) fn forward<T: Number>(
             y: Shared::new(y),
             normalised: share(&mut normalised),
             rstd: rstd.as_mut().map(|rstd| Shared::new(rstd)),
+            h: share(&mut h),
             a: share(&mut a),
-            slope: share(&mut slope),
             squares: Shared::new(&mut squares),
             norms: Shared::new(&mut norms),
             dw_bias: weights.dw_bias,
@@ -178,7 +200,7 @@ pub(super) fn forward<T: Number>(
     Some(Saved {
         normalised: normalised?,
         rstd: rstd?,
-        hidden: slope.and_then(|slope| Some(HiddenLayer { a: a?, slope })),
+        h,
         norms,
     })
 }
@@ -186,11 +208,12 @@ pub(super) fn forward<T: Number>(
 struct Call<'a, T: Number> {
     x: &'a [T],
     y: Shared<T>,
-    /// Whole where backward needs them; else a thread has room for a group.
+    /// Whole where backward needs them.
     normalised: Option<Shared<T>>,
     rstd: Option<Shared>,
+    h: Option<Shared<T>>,
+    /// Whole where threads wait for each other before they go on; else a thread has room for a group.
     a: Option<Shared<T>>,
-    slope: Option<Shared<T>>,
     /// `Σ a²` per image and group, `[slots, padded]`.
     squares: Shared,
     /// `[N, padded]`.
@@ -219,7 +242,6 @@ struct Scratch<T: Number> {
     tile: Buffer<f32>,
     normalised: Buffer<T>,
     a: Buffer<T>,
-    scaled: Buffer<T>,
 }
 
 impl<T: Number> Kernel for Part<'_, T> {
@@ -235,7 +257,6 @@ impl<T: Number> Kernel for Part<'_, T> {
             tile: Buffer::new(s.positions() * s.c),
             normalised: room(call.normalised.is_none() && self.first, s.row),
             a: room(call.a.is_none(), s.padded),
-            scaled: room(call.gamma.is_some() && self.second, s.padded),
         };
         for group in self.groups {
             // SAFETY: the buffers of `forward` hold all rows; this thread alone has these.
@@ -249,7 +270,7 @@ impl<T: Number> Kernel for Part<'_, T> {
                     call.up_to_gelu::<L>(group, a, &mut scratch);
                 }
                 if self.second {
-                    call.after_gelu::<L>(group, a, &mut scratch.scaled);
+                    call.after_gelu::<L>(group, a);
                 }
             }
         }
@@ -293,13 +314,12 @@ impl<T: Number> Call<'_, T> {
                     }
                 }
             }
-            let slope = match self.slope {
+            let h = match self.h {
                 Some(all) => all.at(first_row * s.padded),
                 None => std::ptr::null_mut(),
             };
             let squares = self.squares.at(group.slot * s.padded);
-            self.first
-                .product::<T, L>(s, group, normalised, a, slope, squares);
+            self.first.gelu::<T, L>(s, group, normalised, h, a, squares);
             if !self.job.waits() {
                 for i in 0..group.images.len() * s.padded {
                     *self.norms.at(group.slot * s.padded + i) = (*squares.add(i)).sqrt();
@@ -324,29 +344,25 @@ impl<T: Number> Call<'_, T> {
 
     /// GRN's scale, second product, residual.
     #[inline(always)]
-    unsafe fn after_gelu<L: Lanes>(&self, group: &Group, a: *const T, scaled: &mut [T]) {
+    unsafe fn after_gelu<L: Lanes>(&self, group: &Group, a: *mut T) {
         let s = self.job.sizes;
         let rows = group.rows(s);
-        // SAFETY: as above; `scaled` holds a group's hidden layer.
+        // SAFETY: as above.
         unsafe {
-            let mut input = a;
             if let Some(gamma) = &self.gamma {
                 let mut scale = vec![0.0; s.padded];
                 for (i, image) in group.images.clone().enumerate() {
                     let norms = std::slice::from_raw_parts(self.norms.at(image * s.padded), s.padded);
                     grn_scale(norms, gamma, s.h, &mut scale);
-                    let local = i * rows * s.padded;
-                    let to = scaled.as_mut_ptr().add(local);
-                    scale_columns::<T, L>(a.add(local), scale.as_ptr(), to, rows, s.padded);
+                    scale_columns::<T, L>(a.add(i * rows * s.padded), scale.as_ptr(), rows, s.padded);
                 }
-                input = scaled.as_ptr();
             }
             let extent = Extent {
                 rows,
                 k: self.second.w2.words,
                 cols: s.c,
             };
-            let left = Left::rows(input, s.padded);
+            let left = Left::rows(a.cast_const(), s.padded);
             let right = Right::packed::<L>(self.second.w2.start(), self.second.w2.words);
             let offset = group.first_row(s) * s.c;
             for panel in 0..panels::<L>(s.c) {
@@ -373,21 +389,15 @@ pub(super) fn grn_scale(norms: &[f32], gamma: &[f32], h: usize, scale: &mut [f32
     }
 }
 
-/// `to[row, k] = from[row, k]·scale[k]`.
+/// `a[row, k] *= scale[k]`.
 #[inline(always)]
-unsafe fn scale_columns<T: Number, L: Lanes>(
-    from: *const T,
-    scale: *const f32,
-    to: *mut T,
-    rows: usize,
-    width: usize,
-) {
+unsafe fn scale_columns<T: Number, L: Lanes>(a: *mut T, scale: *const f32, rows: usize, width: usize) {
     // SAFETY: the caller's; widths are whole vectors.
     unsafe {
         for row in 0..rows {
             for (at, _) in vectors::<L>(width) {
-                let v = T::load::<L>(from.add(row * width + at));
-                T::store::<L>(to.add(row * width + at), L::mul(v, L::load(scale.add(at))));
+                let place = a.add(row * width + at);
+                T::store::<L>(place, L::mul(T::load::<L>(place), L::load(scale.add(at))));
             }
         }
     }

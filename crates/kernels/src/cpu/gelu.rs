@@ -36,7 +36,7 @@ pub(super) unsafe fn gelu_with_derivative<L: Lanes>(x: L::V) -> (L::V, L::V) {
     unsafe {
         let e = exp_negative::<L>(L::mul(L::mul(x, x), L::splat(-0.5)));
         let z = L::mul(L::abs(x), L::splat(std::f32::consts::FRAC_1_SQRT_2));
-        let t = L::div(L::splat(1.0), L::fma(z, L::splat(0.327_591_1), L::splat(1.0)));
+        let t = L::reciprocal(L::fma(z, L::splat(0.327_591_1), L::splat(1.0)));
         let mut p = L::splat(1.061_405_4);
         for c in [-1.453_152, 1.421_413_7, -0.284_496_74, 0.254_829_6] {
             p = L::fma(p, t, L::splat(c));

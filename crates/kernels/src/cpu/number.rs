@@ -28,6 +28,8 @@ pub(super) unsafe trait Number: Copy + Send + Sync + 'static {
     unsafe fn store<L: Lanes>(to: *mut Self, v: L::V);
     /// Writes the first `n ≤ L::N` numbers.
     unsafe fn store_part<L: Lanes>(to: *mut Self, v: L::V, n: usize);
+    /// The number that is read after `v` was written.
+    unsafe fn rounded<L: Lanes>(v: L::V) -> L::V;
     /// Writes `L::N` words, whose first number is of `rows[0]` and whose second, if there is one, of `rows[1]`.
     unsafe fn store_words<L: Lanes>(to: *mut f32, rows: [L::V; 2]);
     /// `a·b + c`, summed over the numbers of a word.
@@ -91,6 +93,10 @@ unsafe impl Number for f32 {
         unsafe { L::store_part(to, v, n) }
     }
     #[inline(always)]
+    unsafe fn rounded<L: Lanes>(v: L::V) -> L::V {
+        v
+    }
+    #[inline(always)]
     unsafe fn store_words<L: Lanes>(to: *mut f32, rows: [L::V; 2]) {
         unsafe { L::store(to, rows[0]) }
     }
@@ -130,6 +136,10 @@ unsafe impl Number for Bf16 {
     #[inline(always)]
     unsafe fn store_part<L: Lanes>(to: *mut Bf16, v: L::V, n: usize) {
         unsafe { L::store_bf16_part(to.cast(), v, n) }
+    }
+    #[inline(always)]
+    unsafe fn rounded<L: Lanes>(v: L::V) -> L::V {
+        unsafe { L::round_to_bf16(v) }
     }
     #[inline(always)]
     unsafe fn store_words<L: Lanes>(to: *mut f32, rows: [L::V; 2]) {
