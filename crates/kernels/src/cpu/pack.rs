@@ -190,26 +190,47 @@ impl<T: Number> Panel<'_, T> {
     /// Column by column: a vector along `k`, rounded, is a run of words, one for each row of the panel.
     #[inline(always)]
     unsafe fn pack_columns<L: Lanes>(&self) {
+        /// Vectors along `k` whose rows of the panel stay in the first cache while columns pass.
+        const BLOCK: usize = 4;
+        for block in (0..self.k).step_by(BLOCK * L::N) {
+            let len = (BLOCK * L::N).min(self.k - block);
+            for j in 0..self.used {
+                for (at, n) in vectors::<L>(len) {
+                    // SAFETY: the caller's.
+                    unsafe { self.pack_column::<L>(j, block + at, n) };
+                }
+            }
+        }
+    }
+
+    /// Rows `at .. at + n` of column `j`.
+    #[inline(always)]
+    unsafe fn pack_column<L: Lanes>(&self, j: usize, at: usize, n: usize) {
         let m = &self.matrix;
-        for j in 0..self.used {
-            let col = self.first + j;
-            let factor = m.col_scale.map_or(1.0, |scale| scale[col]);
-            for (at, n) in vectors::<L>(self.k) {
-                // SAFETY: the caller's; 16 words hold a vector of every `L`.
-                unsafe {
-                    let scale = match m.row_scale {
-                        Some(scale) => f32::load_n::<L>(scale.as_ptr().add(at), n),
-                        None => L::splat(1.0),
-                    };
-                    let values = f32::load_n::<L>(m.numbers.as_ptr().add(col * self.k + at), n);
-                    let values = L::mul(L::mul(values, scale), L::splat(factor));
-                    let mut words = MaybeUninit::<[f32; 16]>::uninit();
-                    T::store::<L>(words.as_mut_ptr().cast(), values);
-                    let words = words.as_ptr().cast::<f32>();
-                    let to = self.to.add(at / T::PER_WORD * self.width + j);
-                    for word in 0..n.div_ceil(T::PER_WORD) {
-                        *to.add(word * self.width) = *words.add(word);
-                    }
+        let col = self.first + j;
+        // SAFETY: the caller's; 16 words hold a vector of every `L`.
+        unsafe {
+            let scale = match m.row_scale {
+                Some(scale) => f32::load_n::<L>(scale.as_ptr().add(at), n),
+                None => L::splat(1.0),
+            };
+            let factor = match m.col_scale {
+                Some(scale) => L::splat(*scale.as_ptr().add(col)),
+                None => L::splat(1.0),
+            };
+            let values = f32::load_n::<L>(m.numbers.as_ptr().add(col * self.k + at), n);
+            let values = L::mul(L::mul(values, scale), factor);
+            let mut words = MaybeUninit::<[f32; 16]>::uninit();
+            T::store::<L>(words.as_mut_ptr().cast(), values);
+            let words = words.as_ptr().cast::<f32>();
+            let to = self.to.add(at / T::PER_WORD * self.width + j);
+            if n == L::N {
+                for word in 0..L::N / T::PER_WORD {
+                    *to.add(word * self.width) = *words.add(word);
+                }
+            } else {
+                for word in 0..n.div_ceil(T::PER_WORD) {
+                    *to.add(word * self.width) = *words.add(word);
                 }
             }
         }
