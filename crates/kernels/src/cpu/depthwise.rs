@@ -75,10 +75,10 @@ impl Halo {
 /// Weights `[C, 1, 7, 7]` → taps first, `[49, C]`, as they are or turned by 180° (for the input gradient).
 pub(super) fn taps_first(weight: &[f32], channels: usize, turned: bool) -> Vec<f32> {
     let mut out = vec![0.0; TAPS * channels];
-    for (c, taps) in weight.chunks_exact(TAPS).enumerate() {
-        for (t, tap) in taps.iter().enumerate() {
-            let t = if turned { TAPS - 1 - t } else { t };
-            out[t * channels + c] = *tap;
+    for (t, out) in out.chunks_exact_mut(channels.max(1)).enumerate() {
+        let t = if turned { TAPS - 1 - t } else { t };
+        for (out, taps) in out.iter_mut().zip(weight.chunks_exact(TAPS)) {
+            *out = taps[t];
         }
     }
     out

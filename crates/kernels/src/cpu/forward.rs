@@ -5,7 +5,6 @@ use fcmae_masking::VisibleLayout;
 use super::buffer::Buffer;
 use super::depthwise::{Halo, Start, convolve_tile, taps_first};
 use super::epilogue::{Hidden, Residual, Store};
-use super::fold::product;
 use super::gemm::{Extent, Left, Right, gemm, panels, whole};
 use super::isa::Kernel;
 use super::lanes::Lanes;
@@ -36,14 +35,11 @@ pub(super) struct First {
 
 impl First {
     pub(super) fn new<T: Number>(w: &Weights, s: &Sizes) -> First {
-        let mut b1 = product(s.isa, w.w1, w.norm_bias);
-        b1.iter_mut().zip(w.b1).for_each(|(to, b)| *to += b);
-        b1.resize(s.padded.next_multiple_of(3 * s.isa.lanes()), 0.0);
         let matrix = Matrix::transposed(w.w1).scale_rows(Some(w.norm));
-        First {
-            w1: Packed::new::<T>(s.isa, s.c, s.c, s.h, matrix),
-            b1,
-        }
+        let mut w1 = Packed::new::<T>(s.isa, s.c, s.c, s.h, matrix.times(Some(w.norm_bias)));
+        let mut b1 = std::mem::take(&mut w1.products);
+        b1.iter_mut().zip(w.b1).for_each(|(to, b)| *to += b);
+        First { w1, b1 }
     }
 
     /// The first product of a group: `h` unless it is null, GELU's output, and `Σ a²` per image.
@@ -123,19 +119,14 @@ struct Second {
 
 impl Second {
     fn new<T: Number>(w: &Weights, s: &Sizes) -> Second {
-        let (c, h) = (s.c, s.h);
-        let mut b2 = match w.grn {
-            Some((_, beta)) => product(s.isa, w.w2, beta),
-            None => vec![0.0; c],
-        };
-        for (o, to) in b2.iter_mut().enumerate() {
-            *to = w.scale(o) * (*to + w.b2[o]);
-        }
         let matrix = Matrix::transposed(w.w2).scale_columns(w.scale);
-        Second {
-            w2: Packed::new::<T>(s.isa, h, s.padded, c, matrix),
-            b2,
+        let beta = w.grn.map(|(_, beta)| beta);
+        let mut w2 = Packed::new::<T>(s.isa, s.h, s.padded, s.c, matrix.times(beta));
+        let mut b2 = std::mem::take(&mut w2.products);
+        for (o, (to, b)) in b2.iter_mut().zip(w.b2).enumerate() {
+            *to = w.scale(o) * (*to + b);
         }
+        Second { w2, b2 }
     }
 }
 

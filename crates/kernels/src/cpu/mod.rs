@@ -5,7 +5,6 @@ mod backward;
 mod buffer;
 mod depthwise;
 mod epilogue;
-mod fold;
 mod forward;
 mod gelu;
 mod gemm;

@@ -22,6 +22,8 @@ pub(super) struct Matrix<'a> {
     row_scale: Option<&'a [f32]>,
     /// `[cols]`.
     col_scale: Option<&'a [f32]>,
+    /// `[k]`: what the unscaled columns of a transposed matrix are multiplied with on the way.
+    vector: Option<&'a [f32]>,
 }
 
 impl<'a> Matrix<'a> {
@@ -32,6 +34,7 @@ impl<'a> Matrix<'a> {
             is_transposed: false,
             row_scale: None,
             col_scale: None,
+            vector: None,
         }
     }
 
@@ -48,6 +51,12 @@ impl<'a> Matrix<'a> {
         Matrix { row_scale, ..self }
     }
 
+    /// With a vector whose products with the unscaled columns are wanted too; the matrix must be a transposed one.
+    pub(super) fn times(self, vector: Option<&'a [f32]>) -> Matrix<'a> {
+        assert!(self.is_transposed, "products are taken column by column");
+        Matrix { vector, ..self }
+    }
+
     /// With a factor for each column, if there are any.
     pub(super) fn scale_columns(self, col_scale: Option<&'a [f32]>) -> Matrix<'a> {
         Matrix { col_scale, ..self }
@@ -59,6 +68,8 @@ pub(super) struct Packed {
     numbers: Buffer<f32>,
     /// Rows of words.
     pub(super) words: usize,
+    /// Products of the unscaled columns with the matrix's vector, zero without one; padded to whole panels.
+    pub(super) products: Vec<f32>,
 }
 
 impl Packed {
@@ -66,6 +77,10 @@ impl Packed {
     /// last ones zero.
     pub(super) fn new<T: Number>(isa: Isa, k: usize, rows: usize, cols: usize, matrix: Matrix) -> Packed {
         assert_eq!(matrix.numbers.len(), k * cols, "numbers of a {k} × {cols} matrix");
+        assert!(
+            matrix.vector.is_none_or(|vector| vector.len() == k),
+            "a vector of {k} rows"
+        );
         assert!(
             matrix.row_scale.is_none_or(|scale| scale.len() == k),
             "factors of {k} rows"
@@ -78,15 +93,21 @@ impl Packed {
         let width = 3 * isa.lanes();
         let panels = cols.div_ceil(width);
         let mut numbers = Buffer::new(panels * words * width);
-        let start = Shared::new(&mut numbers);
+        let mut products = vec![0.0; panels * width];
+        let (start, sums) = (Shared::new(&mut numbers), Shared::new(&mut products));
         parallel_for(panels, |panel| {
-            // SAFETY: panel `panel` is `words·width` numbers of `numbers`, and no other task's.
-            let to =
-                unsafe { std::slice::from_raw_parts_mut(start.at(panel * words * width), words * width) };
+            // SAFETY: panel `panel` is `words·width` numbers of `numbers`, `width` of `products`, and no other task's.
+            let (to, products) = unsafe {
+                (
+                    std::slice::from_raw_parts_mut(start.at(panel * words * width), words * width),
+                    std::slice::from_raw_parts_mut(sums.at(panel * width), width),
+                )
+            };
             enter(
                 isa,
                 PackPanel::<T> {
                     to,
+                    products,
                     panel,
                     k,
                     cols,
@@ -95,7 +116,11 @@ impl Packed {
                 },
             );
         });
-        Packed { numbers, words }
+        Packed {
+            numbers,
+            words,
+            products,
+        }
     }
 
     /// The first word.
@@ -106,6 +131,7 @@ impl Packed {
 
 struct PackPanel<'a, T> {
     to: &'a mut [f32],
+    products: &'a mut [f32],
     panel: usize,
     k: usize,
     cols: usize,
@@ -140,7 +166,7 @@ impl<T: Number> Kernel for PackPanel<'_, T> {
         // SAFETY: the panel is `words` rows of `width`; `Packed::new` checked the matrix.
         unsafe {
             if self.matrix.is_transposed {
-                panel.pack_columns::<L>();
+                panel.pack_columns::<L>(self.products);
             } else {
                 panel.pack_rows::<L>();
             }
@@ -189,23 +215,27 @@ impl<T: Number> Panel<'_, T> {
 
     /// Column by column: a vector along `k`, rounded, is a run of words, one for each row of the panel.
     #[inline(always)]
-    unsafe fn pack_columns<L: Lanes>(&self) {
+    unsafe fn pack_columns<L: Lanes>(&self, products: &mut [f32]) {
         /// Vectors along `k` whose rows of the panel stay in the first cache while columns pass.
         const BLOCK: usize = 4;
         for block in (0..self.k).step_by(BLOCK * L::N) {
             let len = (BLOCK * L::N).min(self.k - block);
             for j in 0..self.used {
-                for (at, n) in vectors::<L>(len) {
-                    // SAFETY: the caller's.
-                    unsafe { self.pack_column::<L>(j, block + at, n) };
+                // SAFETY: the caller's.
+                unsafe {
+                    let mut sum = L::splat(0.0);
+                    for (at, n) in vectors::<L>(len) {
+                        sum = self.pack_column::<L>(j, block + at, n, sum);
+                    }
+                    products[j] += L::sum(sum);
                 }
             }
         }
     }
 
-    /// Rows `at .. at + n` of column `j`.
+    /// Rows `at .. at + n` of column `j`; returns `sum` and their product with the vector.
     #[inline(always)]
-    unsafe fn pack_column<L: Lanes>(&self, j: usize, at: usize, n: usize) {
+    unsafe fn pack_column<L: Lanes>(&self, j: usize, at: usize, n: usize, sum: L::V) -> L::V {
         let m = &self.matrix;
         let col = self.first + j;
         // SAFETY: the caller's; 16 words hold a vector of every `L`.
@@ -219,6 +249,10 @@ impl<T: Number> Panel<'_, T> {
                 None => L::splat(1.0),
             };
             let values = f32::load_n::<L>(m.numbers.as_ptr().add(col * self.k + at), n);
+            let sum = match m.vector {
+                Some(vector) => L::fma(f32::load_n::<L>(vector.as_ptr().add(at), n), values, sum),
+                None => sum,
+            };
             let values = L::mul(L::mul(values, scale), factor);
             let mut words = MaybeUninit::<[f32; 16]>::uninit();
             T::store::<L>(words.as_mut_ptr().cast(), values);
@@ -233,6 +267,7 @@ impl<T: Number> Panel<'_, T> {
                     *to.add(word * self.width) = *words.add(word);
                 }
             }
+            sum
         }
     }
 }
