@@ -2,7 +2,7 @@
 
 mod reference;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use fcmae_masking::VisibleLayout;
 use serde::{Deserialize, Serialize};

@@ -393,6 +393,35 @@ fn what_is_kept_changes_nothing() {
     }
 }
 
+/// A block of either version on parameters that the caller makes from their shapes.
+pub(crate) fn guarded_block(
+    isa: Isa,
+    x: &Tensor,
+    layout: &VisibleLayout,
+    parameter: &dyn Fn(&[i64]) -> Tensor,
+) -> Option<Tensor> {
+    let c = x.size()[3];
+    let h = 4 * c;
+    let shapes: [&[i64]; 11] = [
+        &[c, 1, 7, 7],
+        &[c],
+        &[c],
+        &[c],
+        &[h, c],
+        &[h],
+        &[c, h],
+        &[c],
+        &[h],
+        &[h],
+        &[c],
+    ];
+    let parameters = shapes.iter().map(|shape| parameter(shape));
+    let t: Vec<Tensor> = std::iter::once(x.shallow_clone()).chain(parameters).collect();
+    let options = BlockOptions::default();
+    let y = crate::cpu::block(isa, x, &params(&t, true), layout, &options)?;
+    crate::cpu::block(isa, &y, &params(&t, false), layout, &options)
+}
+
 /// One image, or fewer images than threads: images are cut, and the result is the same up to the order of sums.
 #[test]
 fn one_image_alone() {

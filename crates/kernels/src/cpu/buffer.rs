@@ -1,15 +1,10 @@
 //! Memory for kernels that outlives a call: steps repeat the same sizes, and fresh pages cost more than many a kernel.
 
-use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::number::Number;
-
-/// Where blocks begin: cache lines for all, huge pages for large ones.
-const LINE: usize = 64;
-const HUGE_PAGE: usize = 2 << 20;
 
 /// `len` numbers. What they are at first is not said (zero, or what an earlier buffer held).
 ///
@@ -76,15 +71,36 @@ unsafe impl Send for Block {}
 // SAFETY: as above; a shared `Block` gives out shared slices only.
 unsafe impl Sync for Block {}
 
-impl Block {
+/// In tests every block ends at a page that may not be touched, so that a kernel that leaves its buffer crashes.
+#[cfg(all(test, target_os = "linux"))]
+use guarded as memory;
+#[cfg(not(all(test, target_os = "linux")))]
+use plain as memory;
+
+/// Memory from the allocator.
+#[cfg_attr(
+    all(test, target_os = "linux"),
+    expect(dead_code, reason = "buffers in tests take guarded memory")
+)]
+mod plain {
+    use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+    use std::ptr::NonNull;
+
+    /// Blocks of whole cache lines, so that sizes that differ little share them.
+    pub(super) const UNIT: usize = 64;
+    /// How much larger than asked for a block may be: a quarter.
+    pub(super) const WASTE: usize = 4;
+    const HUGE_PAGE: usize = 2 << 20;
+
     fn layout(bytes: usize) -> Layout {
-        let align = if bytes >= 2 * HUGE_PAGE { HUGE_PAGE } else { LINE };
+        let align = if bytes >= 2 * HUGE_PAGE { HUGE_PAGE } else { UNIT };
         Layout::from_size_align(bytes, align).expect("a buffer fits the address space")
     }
 
-    fn new(bytes: usize) -> Block {
-        let layout = Block::layout(bytes);
-        // SAFETY: `take` asks for at least one line.
+    /// Zeros.
+    pub(super) fn take(bytes: usize) -> NonNull<u8> {
+        let layout = layout(bytes);
+        // SAFETY: the pool asks for at least one unit.
         let start = unsafe { alloc(layout) };
         let start = NonNull::new(start).unwrap_or_else(|| handle_alloc_error(layout));
         // SAFETY: `bytes` were allocated there; the advice, before the first touch, changes no contents, and a kernel
@@ -96,12 +112,47 @@ impl Block {
             }
             start.write_bytes(0, bytes);
         }
-        Block { start, bytes }
+        start
     }
 
-    fn free(self) {
-        // SAFETY: allocated by `new` with this layout, and owned.
-        unsafe { dealloc(self.start.as_ptr(), Block::layout(self.bytes)) }
+    /// # Safety
+    /// `start` is from `take(bytes)` and nobody else's.
+    pub(super) unsafe fn give(start: NonNull<u8>, bytes: usize) {
+        // SAFETY: the caller's.
+        unsafe { dealloc(start.as_ptr(), layout(bytes)) }
+    }
+}
+
+/// Memory that ends at a page that may not be touched.
+#[cfg(all(test, target_os = "linux"))]
+mod guarded {
+    use std::ptr::{NonNull, null_mut};
+
+    pub(super) const UNIT: usize = 2;
+    pub(super) const WASTE: usize = usize::MAX;
+    const PAGE: usize = 1 << 16; // a multiple of every page size
+
+    pub(super) fn take(bytes: usize) -> NonNull<u8> {
+        let usable = bytes.next_multiple_of(PAGE);
+        // SAFETY: a new mapping touches no memory that is in use; its last page is inside.
+        unsafe {
+            let (protection, kind) = (
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+            );
+            let start = libc::mmap(null_mut(), usable + PAGE, protection, kind, -1, 0);
+            assert_ne!(start, libc::MAP_FAILED, "{bytes} bytes and a page behind them");
+            assert_eq!(libc::mprotect(start.byte_add(usable), PAGE, libc::PROT_NONE), 0);
+            NonNull::new_unchecked(start.byte_add(usable - bytes).cast())
+        }
+    }
+
+    /// # Safety
+    /// `start` is from `take(bytes)` and nobody else's.
+    pub(super) unsafe fn give(start: NonNull<u8>, bytes: usize) {
+        let usable = bytes.next_multiple_of(PAGE);
+        // SAFETY: the mapping that `take` made.
+        unsafe { libc::munmap(start.as_ptr().sub(usable - bytes).cast(), usable + PAGE) };
     }
 }
 
@@ -127,15 +178,18 @@ fn pool() -> MutexGuard<'static, Pool> {
 impl Pool {
     /// The smallest free block that holds `bytes` and is not much larger, or a new one.
     fn take(&mut self, bytes: usize) -> Block {
-        let bytes = bytes.max(1).next_multiple_of(LINE);
-        let fits = |block: &Block| block.bytes >= bytes && block.bytes <= bytes + bytes / 4;
+        let bytes = bytes.max(size_of::<f32>()).next_multiple_of(memory::UNIT);
+        let fits = |block: &Block| block.bytes >= bytes && block.bytes <= bytes + bytes / memory::WASTE;
         let candidates = self.free.iter().enumerate().filter(|(_, block)| fits(block));
         let best = candidates.min_by_key(|(_, block)| block.bytes).map(|(i, _)| i);
         let block = match best {
             Some(i) => self.free.remove(i),
             None => {
                 self.trim(bytes);
-                Block::new(bytes)
+                Block {
+                    start: memory::take(bytes),
+                    bytes,
+                }
             }
         };
         if best.is_some() {
@@ -158,7 +212,8 @@ impl Pool {
         while self.free_bytes > 0 && self.used_bytes + self.free_bytes + more > self.most_used_bytes {
             let oldest = self.free.remove(0);
             self.free_bytes -= oldest.bytes;
-            oldest.free();
+            // SAFETY: the pool's own, from `take`.
+            unsafe { memory::give(oldest.start, oldest.bytes) };
         }
     }
 }
@@ -179,14 +234,13 @@ mod tests {
     #[test]
     fn a_size_that_returns_gets_the_same_memory() {
         let mut pool = empty();
-        let (a, b) = (pool.take(1000), pool.take(5000));
+        let (a, b) = (pool.take(1024), pool.take(5056));
         let place = a.start;
         pool.give(a);
-        let again = pool.take(960);
+        let again = pool.take(1024);
         assert_eq!(again.start, place);
         [again, b].into_iter().for_each(|block| pool.give(block));
         assert_eq!((pool.used_bytes, pool.free_bytes), (0, 1024 + 5056));
-        pool.free.into_iter().for_each(Block::free);
     }
 
     #[test]
@@ -198,7 +252,20 @@ mod tests {
             pool.give(block);
             assert!(pool.free_bytes <= 3 << 20);
         }
-        pool.free.into_iter().for_each(Block::free);
+    }
+
+    /// What the allocator gives, which the other tests do not use: zeros, aligned, large and small.
+    #[test]
+    fn memory_from_the_allocator_is_zero() {
+        for bytes in [plain::UNIT, 5 << 20] {
+            let start = plain::take(bytes);
+            // SAFETY: `bytes` were allocated there, and are given back once.
+            unsafe {
+                let all = std::slice::from_raw_parts(start.as_ptr(), bytes);
+                assert!(all.iter().all(|byte| *byte == 0) && start.as_ptr().addr() % plain::UNIT == 0);
+                plain::give(start, bytes);
+            }
+        }
     }
 
     #[test]

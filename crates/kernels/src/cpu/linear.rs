@@ -17,7 +17,7 @@ use super::number::{Bf16, Number};
 use super::pack::{Matrix, Packed};
 use super::plan::{Shared, chunks, on_threads};
 use super::rows::{add_rows, bundle_columns, pad, pair_rows, scale_rows};
-use super::tensor::{is_plain, numbers, numbers_mut};
+use super::tensor::{fresh, is_plain, numbers, numbers_mut};
 use crate::profile;
 
 /// Rows of a chunk.
@@ -86,7 +86,7 @@ fn run<T: Number, R: Rows>(
     assert_eq!(job.rows.size(), x.numel(), "numbers that rows are read from");
     assert_eq!(bias.numel(), job.o, "numbers in the bias of {o} outputs");
     let y = tch::no_grad(|| {
-        let mut y = Tensor::empty(out, (T::KIND, x.device()));
+        let mut y = fresh(out, T::KIND);
         assert_eq!(y.numel(), job.rows.count() * job.o, "numbers of the result");
         job.forward::<T>(numbers(x), numbers(weight), numbers(bias), numbers_mut(&mut y));
         y
@@ -338,8 +338,9 @@ impl<T: Number, R: Rows> Backward for Node<T, R> {
                 return Err("a linear map has three inputs".into());
             };
             let grad = grad.to_kind(T::KIND).contiguous();
-            let mut dx = x.requires_grad().then(|| x.empty_like());
-            let (mut d_weight, mut d_bias) = (weight.empty_like(), bias.empty_like());
+            let mut dx = x.requires_grad().then(|| fresh(&x.size(), T::KIND));
+            let mut d_weight = fresh(&weight.size(), Kind::Float);
+            let mut d_bias = fresh(&bias.size(), Kind::Float);
             self.job.backward::<T>(
                 numbers(x),
                 numbers(weight),

@@ -12,7 +12,7 @@ use super::lanes::Lanes;
 use super::number::{Bf16, Number};
 use super::plan::{Shared, on_threads};
 use super::rows::vectors;
-use super::tensor::{is_plain, numbers, numbers_mut};
+use super::tensor::{fresh, is_plain, numbers, numbers_mut};
 use crate::loss::TARGET_EPS;
 use crate::profile;
 
@@ -50,7 +50,7 @@ pub(crate) fn masked_loss(
 
 fn run<T: Number>(isa: Isa, pred: &Tensor, images: &Tensor, targets: &Targets) -> Tensor {
     let patches = targets.layout.hidden().len();
-    let mut gradient = records(&[pred]).then(|| tch::no_grad(|| pred.empty_like()));
+    let mut gradient = records(&[pred]).then(|| fresh(&pred.size(), T::KIND));
     let mut losses = vec![0.0f64; patches];
     {
         let (pred, images) = (numbers::<T>(pred), numbers(images));

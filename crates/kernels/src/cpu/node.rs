@@ -9,7 +9,7 @@ use super::forward::{Saved, forward};
 use super::isa::Isa;
 use super::number::{Bf16, Number};
 use super::plan::{Job, Sizes, Split, Weights};
-use super::tensor::{is_plain, numbers, numbers_mut};
+use super::tensor::{fresh, is_plain, numbers, numbers_mut};
 use super::unfold::Gradients;
 use crate::block::{BlockOptions, BlockParams, End, Middle};
 use crate::grn::GrnScope;
@@ -59,7 +59,7 @@ fn run<T: Number>(
     let keep = records(&inputs).then_some(options.activation);
 
     let (y, saved) = tch::no_grad(|| {
-        let mut y = x.empty_like();
+        let mut y = fresh(&x.size(), T::KIND);
         let weights = weights(&inputs, has);
         weights.check(&sizes);
         let job = Job {
@@ -169,8 +169,11 @@ impl<T: Number> Backward for Node<T> {
             || format!("block {}, backward", self.sizes.c),
             || {
                 let grad = grad.to_kind(T::KIND).contiguous();
-                let mut dx = inputs[0].empty_like();
-                let mut room: Vec<Tensor> = inputs[1..].iter().map(Tensor::empty_like).collect();
+                let mut dx = fresh(&inputs[0].size(), T::KIND);
+                let mut room: Vec<Tensor> = inputs[1..]
+                    .iter()
+                    .map(|t| fresh(&t.size(), Kind::Float))
+                    .collect();
                 let job = Job {
                     weights: &weights(inputs, self.has),
                     layout: &self.layout,

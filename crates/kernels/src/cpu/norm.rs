@@ -11,7 +11,7 @@ use super::lanes::Lanes;
 use super::number::{Bf16, Number};
 use super::plan::{Shared, on_threads};
 use super::rows::{statistics, vectors};
-use super::tensor::{is_plain, numbers, numbers_mut};
+use super::tensor::{fresh, is_plain, numbers, numbers_mut};
 use crate::profile;
 
 /// LayerNorm of `x [.., C]`; `None` where this path does not apply.
@@ -37,7 +37,7 @@ fn run<T: Number>(isa: Isa, x: &Tensor, weight: &Tensor, bias: &Tensor) -> Tenso
         threads: tch::get_num_threads().max(1) as usize,
     };
     let y = tch::no_grad(|| {
-        let mut y = x.empty_like();
+        let mut y = fresh(&x.size(), T::KIND);
         let (x, weight, bias) = (numbers::<T>(x), numbers(weight), numbers(bias));
         let to = Shared::new(numbers_mut(&mut y));
         on_threads(isa, job.threads, |thread| Forward {
@@ -175,7 +175,7 @@ impl<T: Number> Backward for Node<T> {
                     return Err("LayerNorm has three inputs".into());
                 };
                 let grad = grad.to_kind(T::KIND).contiguous();
-                let mut dx = x.empty_like();
+                let mut dx = fresh(&x.size(), T::KIND);
                 let zeros = |_| Sums {
                     weight: Buffer::zeros(job.c),
                     bias: Buffer::zeros(job.c),

@@ -37,3 +37,19 @@ pub(super) fn numbers_mut<T: Number>(t: &mut Tensor) -> &mut [T] {
     // SAFETY: as in `numbers`; the tensor is new, so nothing else points to its memory.
     unsafe { std::slice::from_raw_parts_mut(t.data_ptr().cast(), t.numel()) }
 }
+
+/// A new tensor of undefined numbers for a result.
+pub(super) fn fresh(shape: &[i64], kind: Kind) -> Tensor {
+    let tensor = Tensor::empty(shape, (kind, Device::Cpu));
+    #[cfg(test)]
+    if GUARD_RESULTS.get() {
+        return fcmae_testing::guarded(&tensor);
+    }
+    tensor
+}
+
+#[cfg(test)]
+thread_local! {
+    /// Whether results of this thread end at a page that may not be touched; their memory is never given back.
+    pub(super) static GUARD_RESULTS: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}

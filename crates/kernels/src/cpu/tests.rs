@@ -2,9 +2,11 @@
 
 use fcmae_masking::{MaskConfig, PatchGrid, RandomMask, VisibleLayout};
 use fcmae_random::{Purpose, Stream};
+use fcmae_testing::guarded;
 use proptest::prelude::*;
 use tch::{Kind, Tensor};
 
+use super::tensor::GUARD_RESULTS;
 use super::{Isa, downsample, layer_norm, linear, masked_loss, stem};
 use crate::loss::masked_loss_reference;
 use crate::pointwise::{layer_norm_reference, linear_reference};
@@ -228,4 +230,44 @@ fn rows_do_not_mix() {
             }
         }
     }
+}
+
+/// Inputs, results and gradients end where memory ends, as the kernels' own buffers do in all tests.
+#[test]
+fn no_kernel_leaves_its_tensors() {
+    GUARD_RESULTS.set(true);
+    let guard = |t: &Tensor| guarded(t).set_requires_grad(true);
+    for kind in [Kind::Float, Kind::BFloat16] {
+        let random =
+            |shape: &[i64], kind| Tensor::randn(shape, (Kind::Float, tch::Device::Cpu)).to_kind(kind);
+        let parameter = |shape: &[i64]| guard(&random(shape, Kind::Float));
+        for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
+            for (c, d) in [(1, 1), (3, 5), (8, 17), (16, 48), (23, 49)] {
+                let layout = layout(2, PatchGrid { rows: 2, cols: 3 }, Some(0.5), 7).unwrap();
+                let x = guard(&random(&[layout.rows() as i64, 2, 2, c], kind));
+                let images = guarded(&random(&[2, c, 8, 12], kind));
+                let pixels = guarded(&random(&[2, c, 8, 12], Kind::Float));
+                let pred = guard(&random(&[layout.hidden().len() as i64, 16 * c], kind));
+                let (w, b) = (parameter(&[d, c]), parameter(&[d]));
+                let (norm, norm_bias) = (parameter(&[c]), parameter(&[c]));
+                let results = [
+                    linear(isa, &x, &w, &b),
+                    layer_norm(isa, &x, &norm, &norm_bias),
+                    downsample(isa, &x, &parameter(&[d, c, 2, 2]), &b),
+                    stem(isa, &images, &parameter(&[d, c, 2, 2]), &b, &layout),
+                    masked_loss(isa, &pred, &pixels, &layout, true),
+                    crate::block::tests::guarded_block(isa, &x, &layout, &parameter),
+                ];
+                for (i, y) in results.iter().enumerate() {
+                    let y = y.as_ref().unwrap_or_else(|| panic!("operation {i} in {kind:?}"));
+                    assert!(
+                        guarded(&y.detach()).isfinite().all().int64_value(&[]) == 1,
+                        "operation {i}"
+                    ); // read to the end
+                    y.to_kind(Kind::Float).sum(Kind::Float).backward();
+                }
+            }
+        }
+    }
+    GUARD_RESULTS.set(false);
 }
