@@ -262,7 +262,9 @@ mod tests {
             // SAFETY: `bytes` were allocated there, and are given back once.
             unsafe {
                 let all = std::slice::from_raw_parts(start.as_ptr(), bytes);
-                assert!(all.iter().all(|byte| *byte == 0) && start.as_ptr().addr() % plain::UNIT == 0);
+                assert!(
+                    all.iter().all(|byte| *byte == 0) && start.as_ptr().addr().is_multiple_of(plain::UNIT)
+                );
                 plain::give(start, bytes);
             }
         }

@@ -177,6 +177,7 @@ impl Lanes for Portable {
         // SAFETY: only indices below `n` are read.
         std::array::from_fn(|i| {
             if i < n {
+                // SAFETY: as above.
                 from_bf16(unsafe { *from.add(i) })
             } else {
                 0.0

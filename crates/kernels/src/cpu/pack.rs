@@ -220,14 +220,14 @@ impl<T: Number> Panel<'_, T> {
         const BLOCK: usize = 4;
         for block in (0..self.k).step_by(BLOCK * L::N) {
             let len = (BLOCK * L::N).min(self.k - block);
-            for j in 0..self.used {
+            for (j, product) in products.iter_mut().enumerate().take(self.used) {
                 // SAFETY: the caller's.
                 unsafe {
                     let mut sum = L::splat(0.0);
                     for (at, n) in vectors::<L>(len) {
                         sum = self.pack_column::<L>(j, block + at, n, sum);
                     }
-                    products[j] += L::sum(sum);
+                    *product += L::sum(sum);
                 }
             }
         }

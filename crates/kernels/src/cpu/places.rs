@@ -44,7 +44,7 @@ pub(crate) fn linear(isa: Isa, x: &Tensor, weight: &Tensor, bias: &Tensor) -> Op
     let mut shape = x.size();
     let width = shape.pop()? as usize;
     shape.push(weight.size()[0]);
-    let count = if width == 0 { 0 } else { x.numel() / width };
+    let count = x.numel().checked_div(width).unwrap_or(0);
     product(isa, Plain { count, width }, x, weight, bias, &shape)
 }
 

@@ -49,8 +49,8 @@ pub(super) fn unfold(sums: &[Sums], norms: &[f32], dots: &[f32], job: &Job, to: 
     join(|sums| &sums.b1, to.b1);
     let mut b2 = vec![0.0; s.c]; // of the folded bias
     join(|sums| &sums.b2, &mut b2);
-    for o in 0..s.c {
-        to.b2[o] = w.scale(o) * b2[o];
+    for (o, b2) in b2.iter().enumerate() {
+        to.b2[o] = w.scale(o) * b2;
         for (t, tap) in to.dw[o * 49..][..49].iter_mut().enumerate() {
             *tap = sums.iter().map(|sums| sums.taps[t * s.c + o]).sum();
         }
