@@ -245,7 +245,7 @@ fn optimizer(vs: &nn::VarStore) -> Result<Optimizer> {
 
 /// Forward, backward and one step of the optimizer.
 fn train(optimizer: &mut Optimizer, loss: impl FnOnce() -> Result<Tensor>) -> Result<Option<f64>> {
-    optimizer.zero_grad();
+    optimizer.zero_grad()?;
     let loss = loss()?;
     loss.f_backward()?;
     profile::span(|| "optimizer".to_owned(), || optimizer.step(1e-4))?;

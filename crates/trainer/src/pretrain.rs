@@ -85,7 +85,7 @@ impl Run {
     fn step(&mut self) -> Result<bool> {
         let accumulate = self.config.train.accumulate;
         let lr = self.schedule.lr(self.state.fractional_epoch());
-        self.network.optimizer.zero_grad();
+        self.network.optimizer.zero_grad()?;
         let (mut loss, mut skipped) = (0.0, 0);
         for _ in 0..accumulate {
             if self.stop.is_raised() {
