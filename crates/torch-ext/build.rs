@@ -17,7 +17,12 @@ fn main() {
         .flag("-fopenmp")
         .include(&include)
         .include(include.join("torch/csrc/api/include"))
-        .files(["cpp/node.cpp", "cpp/optimizer.cpp", "cpp/parallel.cpp"])
+        .files([
+            "cpp/gradient.cpp",
+            "cpp/node.cpp",
+            "cpp/optimizer.cpp",
+            "cpp/parallel.cpp",
+        ])
         .compile("fcmae_shim");
     link_gomp(Path::new(&lib));
 }

@@ -25,6 +25,8 @@ fn a_run_leaves_the_folder_that_the_design_describes() {
         number(&summary, "held_out_loss"),
     );
     assert!(last < first, "held-out loss {first} → {last}");
+    let first = done.stderr.lines().next().unwrap_or_default();
+    assert!(first.contains(" · f32 · cpu, 1 thread, kernels: "), "{first}");
     assert!(
         done.stderr.contains("epoch 3/3") && done.stderr.contains("next      fcmae reconstruct runs/tiny")
     );

@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
 use crate::libtorch::{self, Found};
-use crate::{data, download, paths, process, setup};
+use crate::{data, download, instructions, paths, process, setup};
 
 /// Options of `doctor`.
 #[derive(Debug, clap::Args)]
@@ -85,6 +85,7 @@ fn examine() -> Result<Vec<Finding>> {
         libtorch_found(gpu.is_some()),
         pip(),
         cpu(),
+        kernels(&std::env::var(instructions::FORCED).unwrap_or_default()),
         memory(),
     ];
     findings.push(match gpu {
@@ -190,6 +191,23 @@ const FEATURES: [&str; 6] = ["avx2", "fma", "avx512f", "avx512_bf16", "amx_bf16"
 fn cpu() -> Finding {
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     Finding::new("cpu", State::Good, describe_cpu(&info), None)
+}
+
+/// The back end of the kernels on this CPU where `FCMAE_KERNELS` is `forced`.
+fn kernels(forced: &str) -> Finding {
+    let available = instructions::available();
+    match instructions::taken(forced, &available) {
+        Ok(path) => Finding::new("kernels", State::Good, path, None),
+        Err(why) => {
+            let names: Vec<_> = available.iter().map(|path| path.name).collect();
+            let mend = format!(
+                "unset {}, or set it to {}",
+                instructions::FORCED,
+                names.join(", ")
+            );
+            Finding::new("kernels", State::Missing, why, Some(&mend))
+        }
+    }
 }
 
 /// `<model>, <cores> cores, <instruction sets>` from the text of `/proc/cpuinfo`.
@@ -319,6 +337,18 @@ mod tests {
     }
 
     #[test]
+    fn kernels_that_this_cpu_lacks_are_an_error_with_a_way_out() {
+        let finding = kernels("avx1024");
+        assert_eq!(finding.state, State::Missing);
+        let mend = finding.mend.unwrap();
+        assert!(
+            mend.starts_with("unset FCMAE_KERNELS, or set it to reference, portable"),
+            "{mend}"
+        );
+        assert!(kernels("portable").found.contains("forced by FCMAE_KERNELS"));
+    }
+
+    #[test]
     fn this_machine_can_be_examined() {
         let findings = examine().unwrap();
         for name in [
@@ -327,6 +357,7 @@ mod tests {
             "libtorch",
             "pip",
             "cpu",
+            "kernels",
             "memory",
             "gpu",
             "data elpv",

@@ -17,6 +17,7 @@ mod data;
 mod doctor;
 mod download;
 mod elpv;
+mod instructions;
 mod layering;
 mod libtorch;
 mod paths;

@@ -1,6 +1,6 @@
 //! The masking, proved: what this machine computes against the definition, for one configuration.
 
-use fcmae_encoder::{EncoderConfig, EncoderError, SparseEncoder, masked_dense};
+use fcmae_encoder::{EncoderConfig, EncoderError, Pass, SparseEncoder, masked_dense};
 use fcmae_kernels::{GrnScope, pack_tiles};
 use fcmae_masking::{MaskConfig, MaskError, PatchGrid, PatchMask, RandomMask, VisibleLayout};
 use fcmae_random::{Purpose, Stream, hash64};
@@ -193,7 +193,9 @@ impl Subject {
     /// Every stage's output: packed against masked-dense.
     fn forward(&self) -> Option<Check> {
         let (packed, dense) = tch::no_grad(|| {
-            let packed = self.encoder.forward_stages(&self.images, &self.layout, None);
+            let packed = self
+                .encoder
+                .forward_stages(&self.images, &self.layout, &Pass::default());
             (packed, masked_dense(&self.encoder, &self.images, &self.mask))
         });
         let stages = packed.iter().zip(&dense).enumerate();
@@ -220,7 +222,7 @@ impl Subject {
             let inputs: Vec<&Tensor> = leaves.iter().map(|(_, t)| t).collect();
             Tensor::run_backward(&[(output * probe).sum(self.kind)], &inputs, false, false)
         };
-        let ours = gradients(self.encoder.forward(&images, &self.layout, None));
+        let ours = gradients(self.encoder.forward(&images, &self.layout, &Pass::default()));
         let dense = masked_dense(&self.encoder, &images, &self.mask).pop()?;
         let reference = gradients(pack_tiles(&dense, &self.layout));
         let pairs = leaves.iter().zip(ours.iter().zip(&reference));
@@ -273,7 +275,7 @@ impl Subject {
 
     /// Largest absolute difference of some rows of the output between the images and `changed`.
     fn difference(&self, changed: &Tensor, first_row: usize, rows: usize) -> f64 {
-        let output = |images: &Tensor| self.encoder.forward(images, &self.layout, None);
+        let output = |images: &Tensor| self.encoder.forward(images, &self.layout, &Pass::default());
         tch::no_grad(|| {
             let difference = output(&self.images) - output(changed);
             difference

@@ -5,8 +5,9 @@ use fcmae_masking::VisibleLayout;
 use serde::{Deserialize, Serialize};
 use tch::{Tensor, nn};
 
-use crate::drop_path::{DropPath, DropPathDraws};
+use crate::drop_path::DropPath;
 use crate::norm::{Grn, LayerNorm, LayerScale};
+use crate::pass::Pass;
 
 /// Which generation of ConvNeXt.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,13 +93,13 @@ impl Block {
         }
     }
 
-    /// Packed `[V, p, p, C]` → the same. `draws`: `Some` while training, `None` in evaluation.
-    pub fn forward(&self, x: &Tensor, layout: &VisibleLayout, draws: Option<&DropPathDraws>) -> Tensor {
-        let factors = self.drop_path.factors(draws);
+    /// Packed `[V, p, p, C]` → the same.
+    pub fn forward(&self, x: &Tensor, layout: &VisibleLayout, pass: &Pass) -> Tensor {
+        let factors = self.drop_path.factors(pass.draws);
         let options = BlockOptions {
             grn_scope: self.grn_scope,
             drop_path: factors.as_deref(),
-            ..BlockOptions::default()
+            activation: pass.activation,
         };
         fcmae_kernels::block(x, &self.params(), layout, &options)
     }

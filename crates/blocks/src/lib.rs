@@ -3,7 +3,8 @@
 //! [`Block`] owns the parameters of one block in a [`VarStore`](tch::nn::VarStore), under the names of the
 //! reference (`dwconv.weight`, `grn.gamma`, …), and computes it with [`fcmae_kernels::block`]. [`LayerNorm`],
 //! [`Grn`] and [`LayerScale`] are its parts; [`DropPath`] with [`DropPathDraws`] is stochastic depth from a
-//! keyed generator, so that a step is repeatable. [`initialise`] draws every weight of a store.
+//! keyed generator, so that a step is repeatable. A [`Pass`] says how one pass is computed: these draws, and what is
+//! kept for the backward pass ([`Activation`]). [`initialise`] draws every weight of a store.
 //!
 //! | symbol | meaning |
 //! |---|---|
@@ -13,7 +14,7 @@
 //! This crate never sees a mask: it hands the layout on and does not open it.
 //!
 //! ```
-//! use fcmae_blocks::{Block, BlockConfig, initialise};
+//! use fcmae_blocks::{Block, BlockConfig, Pass, initialise};
 //! use fcmae_masking::{PatchGrid, VisibleLayout};
 //! use tch::{Device, Kind, Tensor, nn};
 //!
@@ -22,7 +23,7 @@
 //! initialise(&vs, 0);
 //! let layout = VisibleLayout::full(1, PatchGrid { rows: 2, cols: 2 });
 //! let x = Tensor::ones([4, 2, 2, 8], (Kind::Float, Device::Cpu)); // four tiles of 2 × 2 positions
-//! assert_eq!(block.forward(&x, &layout, None).size(), [4, 2, 2, 8]);
+//! assert_eq!(block.forward(&x, &layout, &Pass::default()).size(), [4, 2, 2, 8]);
 //! let parameters: usize = vs.variables().values().map(|t| t.numel()).sum();
 //! assert_eq!(parameters, 8 * 8 * 8 + 65 * 8); // 8·C² + 65·C
 //! ```
@@ -31,8 +32,11 @@ mod block;
 mod drop_path;
 mod init;
 mod norm;
+mod pass;
 
 pub use block::{Block, BlockConfig, BlockKind};
 pub use drop_path::{DropPath, DropPathDraws};
+pub use fcmae_kernels::Activation;
 pub use init::{Distribution, initialise, redraw};
 pub use norm::{Grn, LayerNorm, LayerScale};
+pub use pass::Pass;

@@ -1,6 +1,6 @@
 //! The block of V1 and V2 against the reference's numbers, with every gradient.
 
-use fcmae_blocks::{Block, BlockConfig, BlockKind};
+use fcmae_blocks::{Block, BlockConfig, BlockKind, Pass};
 use fcmae_masking::{PatchGrid, VisibleLayout};
 use fcmae_testing::{F32, F64, Golden, Tolerance, assert_close};
 use tch::{Device, Kind, nn};
@@ -26,7 +26,7 @@ fn check(block_kind: BlockKind, kind: Kind, tolerance: Tolerance) {
     let layout = VisibleLayout::full(2, PatchGrid { rows: 9, cols: 10 });
     let packed = x.permute([0, 2, 3, 1]).reshape([-1, 1, 1, 8]); // every position is a patch
     let y = block
-        .forward(&packed, &layout, None)
+        .forward(&packed, &layout, &Pass::default())
         .view([2, 9, 10, 8])
         .permute([0, 3, 1, 2]);
     assert_close("out", &y, g.find(&format!("{case}.out")), tolerance.forward);

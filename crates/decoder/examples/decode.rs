@@ -2,7 +2,7 @@
 #![allow(clippy::print_stdout, reason = "an example prints")]
 
 use fcmae_blocks::initialise;
-use fcmae_decoder::{ConvNextDecoder, DecoderConfig};
+use fcmae_decoder::{ConvNextDecoder, DecoderConfig, Pass};
 use fcmae_masking::{MaskConfig, PatchGrid, RandomMask, VisibleLayout};
 use tch::{Device, Kind, Tensor, nn};
 
@@ -14,7 +14,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mask = RandomMask::new(MaskConfig::default()).sample(PatchGrid { rows: 7, cols: 7 }, 0, 0, &[0])?;
     let layout = VisibleLayout::from(&mask);
     let encoded = Tensor::randn([layout.rows() as i64, 1, 1, 320], (Kind::Float, Device::Cpu));
-    let tokens = decoder.forward(&encoded, &layout);
+    let tokens = decoder.forward(&encoded, &layout, &Pass::default());
     let pixels = decoder.predict_hidden(&tokens, &layout);
     println!(
         "{} visible patches -> {:?} -> {:?}",

@@ -1,6 +1,6 @@
 //! The paper's decoder: ConvNeXt blocks on the patch grid.
 
-use fcmae_blocks::{Block, BlockConfig};
+use fcmae_blocks::{Block, BlockConfig, Pass};
 use fcmae_kernels::{complete, linear, select_hidden};
 use fcmae_masking::VisibleLayout;
 use tch::{Tensor, nn};
@@ -49,7 +49,9 @@ impl ConvNextDecoder {
     }
 
     /// Encoded visible patches `[V, 1, 1, C]` → decoded tokens of all patches, `[N·L, D]`.
-    pub fn forward(&self, encoded: &Tensor, layout: &VisibleLayout) -> Tensor {
+    ///
+    /// DropPath's draws are the encoder's: no block of the decoder is ever dropped.
+    pub fn forward(&self, encoded: &Tensor, layout: &VisibleLayout, pass: &Pass) -> Tensor {
         let visible = linear(
             &encoded.flatten(0, 2),
             &self.proj_weight.flatten(1, 3),
@@ -59,7 +61,7 @@ impl ConvNextDecoder {
         let all = VisibleLayout::full(layout.images(), layout.grid());
         let mut x = tokens.view([-1, 1, 1, self.dim]); // every patch is a tile of one position
         for block in &self.blocks {
-            x = block.forward(&x, &all, None);
+            x = block.forward(&x, &all, pass);
         }
         x.view([-1, self.dim])
     }

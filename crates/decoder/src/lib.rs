@@ -13,7 +13,7 @@
 //! It knows neither the encoder nor the loss.
 //!
 //! ```
-//! use fcmae_decoder::{ConvNextDecoder, DecoderConfig};
+//! use fcmae_decoder::{ConvNextDecoder, DecoderConfig, Pass};
 //! use fcmae_masking::{PatchGrid, PatchMask, VisibleLayout};
 //! use tch::{Device, Kind, Tensor, nn};
 //!
@@ -23,7 +23,7 @@
 //! let grid = PatchGrid { rows: 2, cols: 2 };
 //! let layout = VisibleLayout::from(&PatchMask::from_hidden_indices(grid, &[vec![0, 1, 3]])?);
 //! let encoded = Tensor::zeros([1, 1, 1, 24], (Kind::Float, Device::Cpu)); // the one visible patch
-//! let tokens = decoder.forward(&encoded, &layout);
+//! let tokens = decoder.forward(&encoded, &layout, &Pass::default());
 //! assert_eq!(decoder.predict_hidden(&tokens, &layout).size(), [3, 192]);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -33,3 +33,4 @@ mod convnext;
 
 pub use config::{DecoderConfig, DecoderError};
 pub use convnext::ConvNextDecoder;
+pub use fcmae_blocks::{Activation, Pass};

@@ -2,7 +2,7 @@
 #![allow(clippy::print_stdout, reason = "an example prints")]
 
 use fcmae_blocks::initialise;
-use fcmae_encoder::{EncoderConfig, SparseEncoder};
+use fcmae_encoder::{EncoderConfig, Pass, SparseEncoder};
 use fcmae_masking::{MaskConfig, PatchGrid, RandomMask, VisibleLayout};
 use tch::{Device, Kind, Tensor, nn};
 
@@ -15,7 +15,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mask = RandomMask::new(MaskConfig::default()).sample(grid, 0, 0, &[0])?;
     let layout = VisibleLayout::from(&mask);
     let images = Tensor::randn([1, 3, 224, 224], (Kind::Float, Device::Cpu));
-    for (s, features) in encoder.forward_stages(&images, &layout, None).iter().enumerate() {
+    for (s, features) in encoder
+        .forward_stages(&images, &layout, &Pass::default())
+        .iter()
+        .enumerate()
+    {
         println!("stage {s}: {:?}", features.size());
     }
     assert_eq!(layout.rows(), 19); // of 49 patches

@@ -1,8 +1,8 @@
 //! The dense classifier: encoder with all patches visible, global average pooling, norm, head.
 
-use fcmae_blocks::{DropPathDraws, LayerNorm};
+use fcmae_blocks::{LayerNorm, Pass};
 use fcmae_kernels::linear;
-use fcmae_masking::{PatchGrid, VisibleLayout};
+use fcmae_masking::{MaskError, PatchGrid, VisibleLayout};
 use tch::{Kind, Tensor, nn};
 
 use crate::config::{EncoderConfig, EncoderError};
@@ -44,16 +44,12 @@ impl Classifier {
     ///
     /// # Errors
     /// An image size that the total stride does not divide.
-    pub fn pooled(
-        &self,
-        images: &Tensor,
-        draws: Option<&DropPathDraws>,
-    ) -> Result<Tensor, fcmae_masking::MaskError> {
+    pub fn pooled(&self, images: &Tensor, pass: &Pass) -> Result<Tensor, MaskError> {
         let size = images.size();
         let stride = self.encoder.config().total_stride();
         let grid = PatchGrid::for_image(size[2] as usize, size[3] as usize, stride)?;
         let layout = VisibleLayout::full(size[0] as usize, grid);
-        let x = self.encoder.forward(images, &layout, draws); // [N·L, 1, 1, C]
+        let x = self.encoder.forward(images, &layout, pass); // [N·L, 1, 1, C]
         Ok(x.view([size[0], grid.patches() as i64, -1])
             .mean_dim([1i64].as_slice(), false, None::<Kind>))
     }
@@ -62,12 +58,8 @@ impl Classifier {
     ///
     /// # Errors
     /// An image size that the total stride does not divide.
-    pub fn forward(
-        &self,
-        images: &Tensor,
-        draws: Option<&DropPathDraws>,
-    ) -> Result<Tensor, fcmae_masking::MaskError> {
-        let pooled = self.pooled(images, draws)?;
+    pub fn forward(&self, images: &Tensor, pass: &Pass) -> Result<Tensor, MaskError> {
+        let pooled = self.pooled(images, pass)?;
         Ok(linear(
             &self.norm.forward(&pooled),
             &self.head_weight,

@@ -1,6 +1,6 @@
 //! The encoder on packed tiles.
 
-use fcmae_blocks::{Block, DropPathDraws, LayerNorm};
+use fcmae_blocks::{Block, LayerNorm, Pass};
 use fcmae_kernels::{downsample, stem};
 use fcmae_masking::VisibleLayout;
 use tch::{Tensor, nn};
@@ -85,21 +85,16 @@ impl SparseEncoder {
 
     /// Images `[N, C, H, W]` → features of the visible patches, `[V, 1, 1, dims.last()]`.
     ///
-    /// The kind of `images` decides the precision. `draws`: for DropPath while training, `None` in evaluation.
-    pub fn forward(&self, images: &Tensor, layout: &VisibleLayout, draws: Option<&DropPathDraws>) -> Tensor {
-        self.forward_stages(images, layout, draws)
+    /// The kind of `images` decides the precision.
+    pub fn forward(&self, images: &Tensor, layout: &VisibleLayout, pass: &Pass) -> Tensor {
+        self.forward_stages(images, layout, pass)
             .pop()
             .expect("a valid configuration has a stage")
     }
 
     /// Outputs of all stages, packed: `[V, p, p, dims[s]]` with p = `total_stride / (stem_stride·2^s)`.
     #[must_use]
-    pub fn forward_stages(
-        &self,
-        images: &Tensor,
-        layout: &VisibleLayout,
-        draws: Option<&DropPathDraws>,
-    ) -> Vec<Tensor> {
+    pub fn forward_stages(&self, images: &Tensor, layout: &VisibleLayout, pass: &Pass) -> Vec<Tensor> {
         let mut outputs: Vec<Tensor> = Vec::with_capacity(self.stages.len());
         for (s, blocks) in self.stages.iter().enumerate() {
             let mut x = match outputs.last() {
@@ -113,7 +108,7 @@ impl SparseEncoder {
                 }
             };
             for block in blocks {
-                x = block.forward(&x, layout, draws);
+                x = block.forward(&x, layout, pass);
             }
             outputs.push(x);
         }

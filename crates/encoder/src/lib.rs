@@ -15,7 +15,7 @@
 //! the total stride. There is no decoder and no loss here.
 //!
 //! ```
-//! use fcmae_encoder::{EncoderConfig, SparseEncoder};
+//! use fcmae_encoder::{EncoderConfig, Pass, SparseEncoder};
 //! use fcmae_masking::{PatchGrid, PatchMask, VisibleLayout};
 //! use tch::{Device, Kind, Tensor, nn};
 //!
@@ -25,7 +25,7 @@
 //! let grid = PatchGrid::for_image(64, 96, config.total_stride())?; // 2 × 3 patches of 32 px
 //! let layout = VisibleLayout::from(&PatchMask::from_hidden_indices(grid, &[vec![0, 2, 3, 5]])?);
 //! let images = Tensor::zeros([1, 3, 64, 96], (Kind::Float, Device::Cpu));
-//! assert_eq!(encoder.forward(&images, &layout, None).size(), [2, 1, 1, 16]); // two visible patches
+//! assert_eq!(encoder.forward(&images, &layout, &Pass::default()).size(), [2, 1, 1, 16]); // two visible patches
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
@@ -37,4 +37,5 @@ mod masked_dense;
 pub use classifier::Classifier;
 pub use config::{EncoderConfig, EncoderError};
 pub use encoder::SparseEncoder;
+pub use fcmae_blocks::{Activation, Pass};
 pub use masked_dense::masked_dense;

@@ -1,6 +1,6 @@
 //! The dense network ("all visible") against the reference's numbers.
 
-use fcmae_encoder::{Classifier, EncoderConfig};
+use fcmae_encoder::{Classifier, EncoderConfig, Pass};
 use fcmae_kernels::unpack_tiles;
 use fcmae_masking::{PatchGrid, VisibleLayout};
 use fcmae_testing::{F32, F64, Golden, Tolerance, assert_close};
@@ -22,7 +22,7 @@ fn check(kind: Kind, tolerance: Tolerance) {
     let layout = VisibleLayout::full(2, PatchGrid { rows: 2, cols: 2 });
     for (s, stage) in model
         .encoder()
-        .forward_stages(&images, &layout, None)
+        .forward_stages(&images, &layout, &Pass::default())
         .iter()
         .enumerate()
     {
@@ -34,9 +34,9 @@ fn check(kind: Kind, tolerance: Tolerance) {
             tolerance.forward,
         );
     }
-    let pooled = model.pooled(&images, None).unwrap();
+    let pooled = model.pooled(&images, &Pass::default()).unwrap();
     assert_close("pooled", &pooled, g.find("pooled"), tolerance.forward);
-    let logits = model.forward(&images, None).unwrap();
+    let logits = model.forward(&images, &Pass::default()).unwrap();
     assert_close("logits", &logits, g.find("logits"), tolerance.forward);
 
     let loss = logits
@@ -70,7 +70,7 @@ fn an_image_that_the_stride_does_not_divide_is_an_error() {
     let vs = nn::VarStore::new(Device::Cpu);
     let model = Classifier::new(&vs.root(), &EncoderConfig::default(), 10).unwrap();
     let images = tch::Tensor::zeros([1, 3, 64, 70], (Kind::Float, Device::Cpu));
-    let error = model.forward(&images, None).unwrap_err().to_string();
+    let error = model.forward(&images, &Pass::default()).unwrap_err().to_string();
     assert!(
         error.contains("width 70") && error.contains("64") && error.contains("96"),
         "{error}"

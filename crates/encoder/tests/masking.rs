@@ -3,7 +3,7 @@
 mod naive;
 
 use fcmae_blocks::BlockKind;
-use fcmae_encoder::{EncoderConfig, SparseEncoder, masked_dense};
+use fcmae_encoder::{EncoderConfig, Pass, SparseEncoder, masked_dense};
 use fcmae_kernels::{GrnScope, pack_tiles, unpack_tiles};
 use fcmae_masking::{MaskConfig, PatchGrid, PatchMask, RandomMask, VisibleLayout};
 use fcmae_testing::{F64, assert_close};
@@ -122,7 +122,7 @@ proptest! {
     #[test]
     fn packed_equals_masked_dense_equals_naive(case in cases()) {
         let b = case.build();
-        let packed = b.encoder.forward_stages(&b.images, &b.layout, None);
+        let packed = b.encoder.forward_stages(&b.images, &b.layout, &Pass::default());
         let dense = masked_dense(&b.encoder, &b.images, &b.mask);
         let naive = naive::encoder(&case.config, &b.vs, &b.images, &b.mask);
         for (s, stage) in packed.iter().enumerate() {
@@ -137,7 +137,7 @@ proptest! {
     fn gradients_of_packed_equal_those_of_masked_dense(case in cases()) {
         let b = case.build();
         let images = b.images.set_requires_grad(true);
-        let packed = b.encoder.forward(&images, &b.layout, None);
+        let packed = b.encoder.forward(&images, &b.layout, &Pass::default());
         let probe = normal(&packed.size(), case.seed, 1);
         let leaves: Vec<(String, Tensor)> = b.vs.variables().into_iter().chain([("images".into(), images.shallow_clone())]).collect();
         let gradients = |output: &Tensor| {
@@ -167,7 +167,7 @@ proptest! {
         let hidden = Tensor::from_slice(&b.mask.upsample(case.config.total_stride())).view([size[0], 1, size[2], size[3]]);
         let changed = b.images.where_self(&hidden.logical_not(), &normal(&size, case.seed, 2));
         prop_assert_ne!(&changed, &b.images);
-        let (before, after) = (b.encoder.forward(&b.images, &b.layout, None), b.encoder.forward(&changed, &b.layout, None));
+        let (before, after) = (b.encoder.forward(&b.images, &b.layout, &Pass::default()), b.encoder.forward(&changed, &b.layout, &Pass::default()));
         prop_assert_eq!(before, after);
     }
 
@@ -177,10 +177,10 @@ proptest! {
         let b = case.build();
         let alone = |n: i64| {
             let mask = PatchMask::from_hidden(case.grid, vec![b.mask.hidden(n as usize).to_vec()]).unwrap();
-            b.encoder.forward(&b.images.narrow(0, n, 1), &VisibleLayout::from(&mask), None)
+            b.encoder.forward(&b.images.narrow(0, n, 1), &VisibleLayout::from(&mask), &Pass::default())
         };
         let k = b.layout.visible_per_image() as i64;
-        let together = b.encoder.forward(&b.images, &b.layout, None);
+        let together = b.encoder.forward(&b.images, &b.layout, &Pass::default());
         for n in 0..case.images as i64 {
             let part = together.narrow(0, n * k, k);
             let is_coupled = case.config.grn_scope == GrnScope::Batch && case.config.block == BlockKind::V2;
@@ -210,5 +210,8 @@ fn a_column_that_is_hidden_everywhere_is_no_problem() {
     };
     let b = case.build();
     let layout = VisibleLayout::from(&PatchMask::from_hidden_indices(grid, &[vec![1, 3]]).unwrap());
-    assert_eq!(b.encoder.forward(&b.images, &layout, None).size(), [2, 1, 1, 4]);
+    assert_eq!(
+        b.encoder.forward(&b.images, &layout, &Pass::default()).size(),
+        [2, 1, 1, 4]
+    );
 }

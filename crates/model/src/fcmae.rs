@@ -1,6 +1,6 @@
 //! The model: encode what is visible, decode everything, score what is hidden.
 
-use fcmae_blocks::DropPathDraws;
+use fcmae_blocks::Pass;
 use fcmae_decoder::ConvNextDecoder;
 use fcmae_encoder::SparseEncoder;
 use fcmae_kernels::masked_loss;
@@ -25,8 +25,8 @@ pub struct Fcmae {
 pub struct Step<'a> {
     /// Kind of the activations: `Float`, `Double`, or `BFloat16` (statistics and loss stay f32).
     pub precision: Kind,
-    /// Draws of DropPath while training; `None` in evaluation.
-    pub draws: Option<&'a DropPathDraws>,
+    /// How the blocks are computed: draws of DropPath, and what is kept for the backward pass.
+    pub pass: Pass<'a>,
 }
 
 impl Default for Step<'_> {
@@ -34,7 +34,7 @@ impl Default for Step<'_> {
     fn default() -> Self {
         Step {
             precision: Kind::Float,
-            draws: None,
+            pass: Pass::default(),
         }
     }
 }
@@ -92,10 +92,9 @@ impl Fcmae {
 
     /// Decoded tokens of all patches, `[N·L, D]`.
     fn tokens(&self, images: &Tensor, layout: &VisibleLayout, step: &Step) -> Tensor {
-        let encoded = self
-            .encoder
-            .forward(&images.to_kind(step.precision), layout, step.draws);
-        self.decoder.forward(&encoded, layout)
+        let images = images.to_kind(step.precision);
+        let encoded = self.encoder.forward(&images, layout, &step.pass);
+        self.decoder.forward(&encoded, layout, &step.pass)
     }
 
     /// The layout of a mask that fits the images.
@@ -115,5 +114,74 @@ impl Fcmae {
             });
         }
         Ok(VisibleLayout::from(mask))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fcmae_blocks::{Activation, DropPathDraws};
+    use fcmae_decoder::DecoderConfig;
+    use fcmae_encoder::EncoderConfig;
+    use fcmae_masking::{MaskConfig, PatchGrid, RandomMask};
+    use tch::Device;
+
+    use super::*;
+
+    const SAMPLES: [u64; 3] = [3, 1, 4];
+
+    /// Loss and gradients of one step of a small model that drops blocks, by name.
+    fn step(precision: Kind, activation: Activation) -> Vec<(String, Tensor)> {
+        let config = FcmaeConfig {
+            encoder: EncoderConfig {
+                depths: vec![1, 2, 1],
+                dims: vec![8, 12, 20],
+                drop_path: 0.4,
+                ..EncoderConfig::default()
+            },
+            decoder: DecoderConfig { depth: 2, dim: 16 },
+            ..FcmaeConfig::default()
+        };
+        let vs = nn::VarStore::new(Device::Cpu);
+        let model = Fcmae::new(&vs.root(), &config).unwrap();
+        model.initialise(&vs, 1);
+        let grid = PatchGrid { rows: 3, cols: 4 };
+        let mask = RandomMask::new(MaskConfig::default()).sample(grid, 2, 0, &SAMPLES);
+        let draws = DropPathDraws::new(2, 0, &SAMPLES, config.encoder.blocks());
+        let step = Step {
+            precision,
+            pass: Pass {
+                draws: Some(&draws),
+                activation,
+            },
+        };
+        let pixels = Tensor::arange(3 * 3 * 48 * 64, (Kind::Float, Device::Cpu));
+        let images = (pixels * 0.7).sin().view([3, 3, 48, 64]);
+        let loss = model.loss(&images, &mask.unwrap(), &step).unwrap();
+        loss.backward();
+        let mut results: Vec<_> = vs
+            .variables()
+            .into_iter()
+            .map(|(name, p)| (name, p.grad()))
+            .collect();
+        results.sort_by(|(a, _), (b, _)| a.cmp(b));
+        results.push(("loss".to_owned(), loss.detach()));
+        results
+    }
+
+    #[test]
+    fn what_is_kept_for_the_backward_pass_changes_no_bit() {
+        for precision in [Kind::Float, Kind::BFloat16] {
+            let (kept, again) = (
+                step(precision, Activation::Keep),
+                step(precision, Activation::Recompute),
+            );
+            for ((name, a), (_, b)) in kept.iter().zip(&again) {
+                assert!(
+                    a.abs().max().double_value(&[]) > 0.0,
+                    "{precision:?} {name} is zero"
+                );
+                assert_eq!(a, b, "{precision:?} {name}");
+            }
+        }
     }
 }

@@ -46,4 +46,5 @@ mod weights;
 
 pub use config::{FcmaeConfig, Init, ModelError};
 pub use fcmae::{Fcmae, Step};
+pub use fcmae_blocks::{Activation, Pass};
 pub use weights::{from_data, load, shapes, tensors, to_data};

@@ -4,7 +4,7 @@ use fcmae_decoder::DecoderConfig;
 use fcmae_encoder::EncoderConfig;
 use fcmae_kernels::{GrnScope, unpack_tiles};
 use fcmae_masking::{PatchGrid, PatchMask, VisibleLayout};
-use fcmae_model::{Fcmae, FcmaeConfig, Step};
+use fcmae_model::{Fcmae, FcmaeConfig, Pass, Step};
 use fcmae_testing::{F32, F64, F64_STORED_AS_F32, Golden, Tolerance, assert_close};
 use tch::{Device, Kind, Tensor, nn};
 
@@ -64,7 +64,7 @@ fn check(case: &Case, kind: Kind, exact: Tolerance, stored: Tolerance) {
     let layout = VisibleLayout::from(&mask);
     for (s, stage) in model
         .encoder()
-        .forward_stages(&images, &layout, None)
+        .forward_stages(&images, &layout, &Pass::default())
         .iter()
         .enumerate()
     {
@@ -81,7 +81,7 @@ fn check(case: &Case, kind: Kind, exact: Tolerance, stored: Tolerance) {
     }
     let step = Step {
         precision: kind,
-        draws: None,
+        ..Step::default()
     };
     let pred = model.predict(&images, &mask, &step).unwrap(); // [N, L, 3072]
     let reference = g.find(&format!("{tag}pred")).flatten(2, 3).transpose(1, 2);
@@ -164,7 +164,7 @@ fn bf16_stays_close_and_gives_finite_gradients() {
     g.fill(&vs, "weight.");
     let step = Step {
         precision: Kind::BFloat16,
-        draws: None,
+        ..Step::default()
     };
     let loss = model
         .loss(&g.get("square.images", Kind::Float), &mask(&g, "square"), &step)

@@ -10,7 +10,6 @@ use tch::Tensor;
 ///
 /// # Panics
 /// When the tensor is not on the CPU, or the system gives no memory.
-#[must_use]
 pub fn guarded(tensor: &Tensor) -> Tensor {
     assert_eq!(
         tensor.device(),

@@ -1,7 +1,7 @@
 //! Minimises (w − 3)² with the fused AdamW step.
 #![allow(clippy::print_stdout, reason = "an example prints")]
 
-use fcmae_torch_ext::{AdamW, fused_adamw};
+use fcmae_torch_ext::{AdamW, clear_gradient, fused_adamw};
 use tch::{Device, Kind, Tensor};
 
 fn main() -> Result<(), fcmae_torch_ext::TorchError> {
@@ -13,8 +13,7 @@ fn main() -> Result<(), fcmae_torch_ext::TorchError> {
         eps: 1e-8,
     };
     for step in 1..=500 {
-        let mut w_step = w.shallow_clone();
-        w_step.zero_grad();
+        clear_gradient(&w)?;
         (&w - 3.0).square().sum(Kind::Float).backward();
         fused_adamw(&[&w], &[&w.grad()], &[&m], &[&v], step, 0.05, 0.0, &adamw)?;
     }

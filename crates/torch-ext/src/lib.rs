@@ -1,6 +1,7 @@
 //! What libtorch can do and `tch` does not bind, as safe functions.
 //!
 //! - [`fused_adamw`]: one AdamW step over many tensors in one call. The optimizer state stays with the caller.
+//! - [`clear_gradient`]: takes a gradient away, so that the next backward pass hands its own over.
 //! - [`attach`], [`records`] and [`Backward`]: autograd nodes whose backward pass is Rust.
 //! - [`parallel_for`]: libtorch's own threads for Rust closures.
 //! - [`load_cuda`]: makes the GPU back end of a full PyTorch install available to a program that was linked
@@ -25,6 +26,7 @@
 mod adamw;
 mod cuda;
 mod error;
+mod gradient;
 mod node;
 mod parallel;
 mod version;
@@ -32,6 +34,7 @@ mod version;
 pub use adamw::{AdamW, fused_adamw};
 pub use cuda::load_cuda;
 pub use error::{TorchError, first_line};
+pub use gradient::clear_gradient;
 pub use node::{Backward, attach, records};
 pub use parallel::parallel_for;
 pub use version::libtorch_version;

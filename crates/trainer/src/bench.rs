@@ -8,7 +8,7 @@ use anyhow::Result;
 use fcmae_encoder::Classifier;
 use fcmae_kernels::profile;
 use fcmae_masking::{PatchGrid, RandomMask};
-use fcmae_model::{Fcmae, Step};
+use fcmae_model::{Activation, Fcmae, Pass, Step};
 use fcmae_torch_ext::AdamW;
 use serde::Serialize;
 use tch::{Kind, Tensor, nn};
@@ -46,7 +46,7 @@ impl FromStr for StepTask {
 /// What is measured.
 #[derive(Debug, Clone)]
 pub struct StepBench {
-    /// Model, decoder, mask ratio, device, precision and threads are taken from it.
+    /// Model, decoder, mask ratio, device, precision, activation and threads are taken from it.
     pub config: PretrainConfig,
     /// What a step is.
     pub task: StepTask,
@@ -77,6 +77,8 @@ pub struct StepTime {
     pub decoder_dim: Option<usize>,
     /// `"f32"` or `"bf16"`.
     pub dtype: &'static str,
+    /// What was kept of each block for the backward pass; the classifier's forward pass alone keeps nothing.
+    pub activation: Activation,
     /// `"cpu"`, `"cuda:0"`, ….
     pub device: String,
     /// The kernels' back end, in words.
@@ -121,6 +123,7 @@ pub fn bench_step(bench: &StepBench) -> Result<StepTime> {
         dims: config.model.dims.clone(),
         decoder_dim: (!is_dense).then_some(config.decoder.dim),
         dtype: Precision::name(config.precision),
+        activation: config.activation,
         device: machine.device,
         kernels: machine.kernels,
         libtorch: machine.libtorch,
@@ -170,7 +173,7 @@ impl Work {
         let visible_share = mask.visible_per_image() as f64 / grid.patches() as f64;
         let options = Step {
             precision: config.precision.kind(),
-            draws: None,
+            pass: pass(config),
         };
         let step = move || train(&mut optimizer, || Ok(model.loss(&images, &mask, &options)?));
         Ok(Work {
@@ -183,10 +186,10 @@ impl Work {
         let (vs, classifier) = classifier(config, images.device())?;
         let mut optimizer = optimizer(&vs)?;
         let labels = Tensor::f_randint(CLASSES as i64, [images.size()[0]], (Kind::Int64, images.device()))?;
-        let precision = config.precision.kind();
+        let (precision, pass) = (config.precision.kind(), pass(config));
         let step = move || {
             train(&mut optimizer, || {
-                let logits = classifier.forward(&images.to_kind(precision), None)?; // [N, classes]
+                let logits = classifier.forward(&images.to_kind(precision), &pass)?; // [N, classes]
                 Ok(logits.to_kind(Kind::Float).cross_entropy_for_logits(&labels))
             })
         };
@@ -200,7 +203,7 @@ impl Work {
         let (_, classifier) = classifier(config, images.device())?;
         let precision = config.precision.kind();
         let step = move || {
-            let logits = tch::no_grad(|| classifier.forward(&images.to_kind(precision), None))?;
+            let logits = tch::no_grad(|| classifier.forward(&images.to_kind(precision), &Pass::default()))?;
             let _ = logits.double_value(&[0, 0]); // waits for the device
             Ok(None)
         };
@@ -213,6 +216,14 @@ impl Work {
 
 /// Classes of the classifier, as in ImageNet-1k.
 const CLASSES: usize = 1000;
+
+/// Nothing is dropped, so that every step is the same work.
+fn pass(config: &PretrainConfig) -> Pass<'static> {
+    Pass {
+        draws: None,
+        activation: config.activation,
+    }
+}
 
 /// The dense classifier with its weights drawn; it shares them with the store.
 fn classifier(config: &PretrainConfig, device: tch::Device) -> Result<(nn::VarStore, Classifier)> {
@@ -234,7 +245,7 @@ fn optimizer(vs: &nn::VarStore) -> Result<Optimizer> {
 
 /// Forward, backward and one step of the optimizer.
 fn train(optimizer: &mut Optimizer, loss: impl FnOnce() -> Result<Tensor>) -> Result<Option<f64>> {
-    optimizer.zero_grad();
+    optimizer.zero_grad()?;
     let loss = loss()?;
     loss.f_backward()?;
     profile::span(|| "optimizer".to_owned(), || optimizer.step(1e-4))?;

@@ -68,7 +68,7 @@ impl Images {
     ) -> Result<Vec<Reconstruction>> {
         let step = Step {
             precision,
-            draws: None,
+            ..Step::default()
         };
         Ok(reconstruct(model, &self.tensor, mask, &self.statistics, &step)?)
     }

@@ -59,7 +59,7 @@ impl HeldOutImages {
     pub(crate) fn loss(&self, model: &Fcmae, stop: &StopFlag) -> Result<Option<f64>> {
         let step = Step {
             precision: self.precision,
-            draws: None,
+            ..Step::default()
         };
         let (mut sum, mut count) = (0.0, 0);
         for batch in Loader::new(

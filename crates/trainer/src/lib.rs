@@ -66,6 +66,7 @@ pub use config::{
 };
 pub use error::{InputError, List};
 pub use evaluation::Hide;
+pub use fcmae_model::Activation;
 pub use groups::is_decayed;
 pub use machine::{DeviceChoice, Machine};
 pub use metrics::{EpochRecord, MetricsFile, Record, Smoothed, StepRecord};

@@ -1,8 +1,8 @@
 //! AdamW over two parameter groups, through libtorch's fused step.
 
 use anyhow::{Context, Result, bail, ensure};
-use fcmae_torch_ext::{AdamW, fused_adamw};
-use tch::{Kind, Tensor, no_grad};
+use fcmae_torch_ext::{AdamW, clear_gradient, fused_adamw};
+use tch::{Tensor, no_grad};
 
 use crate::groups::is_decayed;
 
@@ -45,16 +45,34 @@ impl Group {
         }
     }
 
-    fn gradients(&self) -> Vec<Tensor> {
-        self.params.iter().map(Tensor::grad).collect()
+    /// The gradients that there are, each with the place of its parameter.
+    fn gradients(&self) -> impl Iterator<Item = (usize, Tensor)> {
+        let all = self.params.iter().map(Tensor::grad).enumerate();
+        all.filter(|(_, gradient)| gradient.defined())
     }
+
+    fn step(&self, adamw: &AdamW, steps: u64, lr: f64) -> Result<()> {
+        let (places, gradients): (Vec<usize>, Vec<Tensor>) = self.gradients().unzip();
+        fused_adamw(
+            &pick(&self.params, &places),
+            &gradients.iter().collect::<Vec<_>>(),
+            &pick(&self.exp_avgs, &places),
+            &pick(&self.exp_avg_sqs, &places),
+            steps,
+            lr * self.lr_scale,
+            self.weight_decay,
+            adamw,
+        )?;
+        Ok(())
+    }
+}
+
+fn pick<'a>(tensors: &'a [Tensor], places: &[usize]) -> Vec<&'a Tensor> {
+    places.iter().map(|&place| &tensors[place]).collect()
 }
 
 impl Optimizer {
     /// An optimizer whose two groups follow the reference's pre-training rule ([`is_decayed`]).
-    ///
-    /// Every parameter gets a gradient of zeros, so that gradients always accumulate the same way and a first
-    /// step after a resume is like any other.
     ///
     /// # Errors
     /// A parameter that does not require gradients.
@@ -80,24 +98,11 @@ impl Optimizer {
                 "parameter {name} does not require gradients"
             );
         }
-        let mut optimizer = Optimizer {
+        Ok(Optimizer {
             groups,
             adamw,
             steps: 0,
-        };
-        optimizer.make_gradients()?;
-        Ok(optimizer)
-    }
-
-    /// Backward of `Σ 0·p` gives every parameter a gradient of its own; tch cannot set one.
-    fn make_gradients(&mut self) -> Result<()> {
-        let zero = |p: &Tensor| p.sum(p.kind()) * 0.0;
-        let zeros: Vec<Tensor> = self.groups.iter().flat_map(|g| &g.params).map(zero).collect();
-        if !zeros.is_empty() {
-            Tensor::f_stack(&zeros, 0)?.sum(Kind::Float).f_backward()?;
-        }
-        self.zero_grad();
-        Ok(())
+        })
     }
 
     /// Steps taken so far.
@@ -106,41 +111,38 @@ impl Optimizer {
         self.steps
     }
 
-    /// Sets all gradients to zero: the start of an accumulation window.
-    pub fn zero_grad(&mut self) {
-        self.groups
-            .iter_mut()
-            .flat_map(|g| &mut g.params)
-            .for_each(Tensor::zero_grad);
+    /// Takes all gradients away: the start of an accumulation window. The window's first backward pass hands its
+    /// own over, the others add to them.
+    ///
+    /// # Errors
+    /// What libtorch refuses.
+    pub fn zero_grad(&mut self) -> Result<()> {
+        let mut parameters = self.groups.iter().flat_map(|group| &group.params);
+        Ok(parameters.try_for_each(clear_gradient)?)
     }
 
-    /// One step with the gradients as they are, at learning rate `lr`.
+    /// One step with the gradients as they are, at learning rate `lr`. A parameter that got no gradient since
+    /// [`zero_grad`](Optimizer::zero_grad) stays as it is, its moments too, as in PyTorch; the
+    /// count of steps is that of the optimizer.
     ///
     /// # Errors
     /// What libtorch refuses.
     pub fn step(&mut self, lr: f64) -> Result<()> {
         self.steps += 1;
-        for group in &self.groups {
-            let gradients = group.gradients();
-            fused_adamw(
-                &group.params.iter().collect::<Vec<_>>(),
-                &gradients.iter().collect::<Vec<_>>(),
-                &group.exp_avgs.iter().collect::<Vec<_>>(),
-                &group.exp_avg_sqs.iter().collect::<Vec<_>>(),
-                self.steps,
-                lr * group.lr_scale,
-                group.weight_decay,
-                &self.adamw,
-            )?;
-        }
-        Ok(())
+        let mut groups = self.groups.iter();
+        groups.try_for_each(|group| group.step(&self.adamw, self.steps, lr))
     }
 
-    /// Scales all gradients so that their joint 2-norm is at most `max_norm`; returns the norm before.
+    /// Scales all gradients so that their joint 2-norm is at most `max_norm`; returns the norm before: 0 where there
+    /// is no gradient.
     pub fn clip_grad_norm(&mut self, max_norm: f64) -> f64 {
         /// Keeps the quotient finite, as in torch's `clip_grad_norm_`.
         const EPS: f64 = 1e-6;
-        let gradients: Vec<Tensor> = self.groups.iter().flat_map(Group::gradients).collect();
+        let gradients = self.groups.iter().flat_map(Group::gradients);
+        let gradients: Vec<Tensor> = gradients.map(|(_, gradient)| gradient).collect();
+        if gradients.is_empty() {
+            return 0.0;
+        }
         let norms: Vec<Tensor> = gradients.iter().map(Tensor::norm).collect();
         let norm = Tensor::stack(&norms, 0).norm().double_value(&[]);
         let scale = max_norm / (norm + EPS);
@@ -198,7 +200,7 @@ impl Optimizer {
 #[cfg(test)]
 mod tests {
     use serde_json::Value;
-    use tch::Device;
+    use tch::{Device, Kind};
 
     use super::*;
 
@@ -239,7 +241,7 @@ mod tests {
         };
         let mut optimizer = Optimizer::from_groups(vec![group("w"), group("b")], PAPER).unwrap();
         for step in 1..=3 {
-            optimizer.zero_grad();
+            optimizer.zero_grad().unwrap();
             for group in &optimizer.groups {
                 backward(
                     &group.params[0],
@@ -296,9 +298,13 @@ mod tests {
     }
 
     #[test]
-    fn a_step_without_gradients_decays_what_is_to_be_decayed() {
+    fn a_step_with_gradients_of_zero_decays_what_is_to_be_decayed() {
         let parameters = parameters();
-        optimizer(&parameters).step(0.1).unwrap();
+        let mut optimizer = optimizer(&parameters);
+        for (_, p) in &parameters {
+            backward(p, &p.zeros_like().detach());
+        }
+        optimizer.step(0.1).unwrap();
         let values: Vec<f64> = parameters
             .iter()
             .map(|(_, p)| p.min().double_value(&[]))
@@ -311,14 +317,35 @@ mod tests {
     }
 
     #[test]
-    fn gradients_accumulate_until_they_are_zeroed() {
+    fn a_parameter_without_a_gradient_is_left_alone() {
+        let parameters = parameters();
+        let mut optimizer = optimizer(&parameters);
+        assert_eq!(optimizer.clip_grad_norm(1.0), 0.0);
+        optimizer.step(0.1).unwrap();
+        let bias = &parameters[1].1;
+        backward(bias, &bias.full_like(3.0).detach());
+        assert!((optimizer.clip_grad_norm(1.0) - 27f64.sqrt()).abs() < 1e-5);
+        optimizer.step(0.1).unwrap();
+        assert_eq!(optimizer.steps(), 2);
+        for (name, p) in &parameters {
+            let is_changed = p.detach() != p.ones_like().detach();
+            assert_eq!(is_changed, name == "a.bias", "{name}");
+        }
+        for (name, moment) in optimizer.state() {
+            let is_changed = moment.abs().max().double_value(&[]) > 0.0;
+            assert_eq!(is_changed, name.ends_with(".a.bias"), "{name}");
+        }
+    }
+
+    #[test]
+    fn gradients_accumulate_until_they_are_taken_away() {
         let parameters = parameters();
         let mut optimizer = optimizer(&parameters);
         let weight = &parameters[0].1;
         (0..2).for_each(|_| backward(weight, &weight.full_like(0.5).detach()));
         assert_eq!(weight.grad(), weight.ones_like().detach());
-        optimizer.zero_grad();
-        assert_eq!(weight.grad(), weight.zeros_like().detach());
+        optimizer.zero_grad().unwrap();
+        assert!(!weight.grad().defined());
     }
 
     #[test]
@@ -342,7 +369,7 @@ mod tests {
     fn a_reloaded_state_continues_bit_for_bit() {
         let run = |steps: u64, parameters: &[Parameter], optimizer: &mut Optimizer| {
             for step in optimizer.steps()..steps {
-                optimizer.zero_grad();
+                optimizer.zero_grad().unwrap();
                 for (_, p) in parameters {
                     backward(p, &(p.detach() * (step as f64 + 0.3)));
                 }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use fcmae_data::DataError;
-use fcmae_model::Step;
+use fcmae_model::{Pass, Step};
 
 use crate::config::PretrainConfig;
 use crate::meter::Meter;
@@ -85,7 +85,7 @@ impl Run {
     fn step(&mut self) -> Result<bool> {
         let accumulate = self.config.train.accumulate;
         let lr = self.schedule.lr(self.state.fractional_epoch());
-        self.network.optimizer.zero_grad();
+        self.network.optimizer.zero_grad()?;
         let (mut loss, mut skipped) = (0.0, 0);
         for _ in 0..accumulate {
             if self.stop.is_raised() {
@@ -94,7 +94,10 @@ impl Run {
             let batch = self.batches.next()?;
             let step = Step {
                 precision: self.config.precision.kind(),
-                draws: batch.draws.as_ref(),
+                pass: Pass {
+                    draws: batch.draws.as_ref(),
+                    activation: self.config.activation,
+                },
             };
             let part = self.network.model.loss(&batch.images, &batch.mask, &step)? / accumulate as f64;
             loss += self.finite(part.double_value(&[]))?;

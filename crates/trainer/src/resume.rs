@@ -10,11 +10,12 @@ use crate::state::{DataStamp, State};
 
 /// Keys that never change a weight (`name` and `output_dir` only find the folder), or whose effect is warned of
 /// by [`Machine`](crate::Machine): a run may go on with other values of these.
-const FREE: [&str; 11] = [
+const FREE: [&str; 12] = [
     "name",
     "output_dir",
     "device",
     "threads",
+    "activation",
     "data.workers",
     "data.prefetch",
     "data.max_pixels",

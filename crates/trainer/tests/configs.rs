@@ -80,6 +80,10 @@ fn what_is_refused_is_named() {
         ("seed = \"x\"", "run.toml:1: `seed` = \"x\""),
         ("precision = \"f16\"", "run.toml:1: `precision` = \"f16\""),
         (
+            "activation = \"drop\"",
+            "run.toml:1: `activation` = \"drop\": expected one of `keep`, `recompute`",
+        ),
+        (
             "[mask]\nmask_ratio = 0.0",
             "run.toml:2: `mask.mask_ratio` = 0 would hide 0 of the 49 patches",
         ),

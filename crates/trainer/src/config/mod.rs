@@ -9,7 +9,7 @@ use fcmae_data::{AugmentConfig, DataConfig};
 use fcmae_decoder::DecoderConfig;
 use fcmae_encoder::EncoderConfig;
 use fcmae_masking::{MaskConfig, PatchGrid};
-use fcmae_model::{FcmaeConfig, Init};
+use fcmae_model::{Activation, FcmaeConfig, Init};
 use serde::{Deserialize, Serialize};
 
 use crate::error::InputError;
@@ -36,6 +36,9 @@ pub struct PretrainConfig {
     pub device: String,
     /// Kind of the activations and matrix products.
     pub precision: Precision,
+    /// What a block's hidden layer becomes until the backward pass: `"keep"` (fastest) or `"recompute"` (a fifth to a
+    /// quarter of the memory, one product more, and the same bits).
+    pub activation: Activation,
     /// Threads of libtorch; 0 = one per core. Bit-equal results need the same number.
     pub threads: usize,
     /// How the weights start: `"truncated"` (std 0.02) or `"reference"` (fact sheet §2.8).
@@ -74,6 +77,7 @@ impl Default for PretrainConfig {
             seed: 0,
             device: "auto".to_owned(),
             precision: Precision::default(),
+            activation: Activation::default(),
             threads: 0,
             init: Init::default(),
             model: EncoderConfig::default(),

@@ -7,6 +7,7 @@ use fcmae_checkpoint::{CheckpointFolder, Tensors, read_safetensors};
 use fcmae_data::{Color, DataConfig};
 use fcmae_decoder::DecoderConfig;
 use fcmae_encoder::EncoderConfig;
+use fcmae_model::Activation;
 
 use super::*;
 use crate::config::{
@@ -208,6 +209,23 @@ fn a_run_stopped_anywhere_and_resumed_leaves_the_same_bits() {
         );
     }
     assert_eq!(stops, 9 * 2 + 3); // each batch of a step, each held-out batch
+}
+
+/// What is kept for the backward pass is no part of the result: a run may go on with less memory.
+#[test]
+fn a_run_goes_on_with_another_activation_to_the_same_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = tiny(folder.path());
+    config.name = "undisturbed".into();
+    run(&config);
+    let undisturbed = left(&config);
+
+    config.name = "changed".into();
+    let stopped = pretrain(&config, &quiet(Start::Continue, StopFlag::at_poll(8))).unwrap();
+    assert_eq!((stopped.ending, stopped.step), (Ending::Stopped, 3));
+    config.activation = Activation::Recompute;
+    assert_eq!(run(&config).resumed_from, Some(3));
+    assert!(left(&config) == undisturbed);
 }
 
 /// What a kill leaves: metrics beyond the newest checkpoint, and a checkpoint half written.
