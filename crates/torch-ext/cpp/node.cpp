@@ -56,6 +56,16 @@ struct RustNode : torch::autograd::Node {
 
 } // namespace
 
+// Whether an operation on `inputs` is recorded: outside `no_grad`, and one of them requires a gradient.
+extern "C" bool fcmae_records(at::Tensor *const *inputs, size_t n_inputs) {
+  bool records = false;
+  char *error = fcmae::protect([&] {
+    records = torch::autograd::compute_requires_grad(fcmae::list(inputs, n_inputs));
+  });
+  free(error);
+  return records;
+}
+
 // Makes `output` the result of `context` applied to `inputs`. Takes `context` over, in every case.
 extern "C" char *fcmae_attach(at::Tensor *const *inputs, size_t n_inputs, at::Tensor *output, void *context,
                               Backward backward, Drop drop) {

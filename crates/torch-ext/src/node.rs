@@ -20,6 +20,7 @@ pub trait Backward: Send {
 }
 
 unsafe extern "C" {
+    fn fcmae_records(inputs: *const *const C_tensor, n_inputs: usize) -> bool;
     fn fcmae_attach(
         inputs: *const *const C_tensor,
         n_inputs: usize,
@@ -72,9 +73,9 @@ pub fn attach(
 /// gradient.
 #[must_use]
 pub fn records(inputs: &[&Tensor]) -> bool {
-    // A view of a tensor requires gradients only while operations are recorded.
-    let wants = inputs.iter().find(|t| t.requires_grad());
-    wants.is_some_and(|t| t.alias().requires_grad())
+    let pointers: Vec<_> = inputs.iter().map(|t| t.as_ptr()).collect();
+    // SAFETY: the pointers are of live tensors; the shim catches every C++ exception.
+    unsafe { fcmae_records(pointers.as_ptr(), pointers.len()) }
 }
 
 /// Called by the node: gradients into `out`, one place per input, or an error text from `malloc`.
