@@ -81,8 +81,8 @@ pub enum Activation {
     /// Kept: fastest.
     #[default]
     Keep,
-    /// Computed again in the backward pass: a fifth to a quarter of the memory, one product more. The result is the
-    /// same, bit for bit. The reference path keeps everything.
+    /// Computed again in the backward pass: a fifth of the memory beside the block's input, one product more. The
+    /// result is the same, bit for bit. The reference path keeps everything.
     Recompute,
 }
 

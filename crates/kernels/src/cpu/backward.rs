@@ -3,8 +3,6 @@
 //! Each thread adds the weight gradients of its images in buffers of its own; they are joined in the order of the
 //! threads, so the result depends on nothing but instruction set and thread count.
 
-use fcmae_masking::VisibleLayout;
-
 use super::buffer::Buffer;
 use super::depthwise::{Halo, Start, convolve_tile, taps_first, weight_gradient};
 use super::epilogue::{Accumulate, HiddenGradient, Store};
@@ -99,8 +97,6 @@ pub(super) fn backward<T: Number>(
             dz: waits.then(|| Shared::new(&mut dz)),
             dots: Shared::new(&mut dots),
             image_dots: waits.then(|| Shared::new(&mut image_dots)),
-            layout: job.layout,
-            drop_path: job.drop_path,
             job,
         };
         let own = Shared::new(&mut sums);
@@ -147,8 +143,6 @@ struct Call<'a, T: Number> {
     dots: Shared,
     /// The same per image, where threads wait.
     image_dots: Option<Shared>,
-    layout: &'a VisibleLayout,
-    drop_path: Option<&'a [f32]>,
     job: &'a Job<'a>,
 }
 
@@ -306,7 +300,7 @@ impl<T: Number> Call<'_, T> {
         // SAFETY: rows of the group only.
         unsafe {
             for (i, image) in group.images.clone().enumerate() {
-                let factor = self.drop_path.map_or(1.0, |factors| factors[image]);
+                let factor = self.job.drop_path.map_or(1.0, |factors| factors[image]);
                 let from = self.dy.as_ptr().add((first_row + i * rows) * s.c);
                 scale_rows::<T, L>(from, factor, du.add(i * rows * s.row), s.row, rows, s.c);
             }
@@ -460,7 +454,7 @@ impl<T: Number> Call<'_, T> {
         let s = self.job.sizes;
         let halos = &mut halos[..group.tiles.len()];
         for (halo, tile) in halos.iter_mut().zip(group.tiles.clone()) {
-            halo.set(self.layout, tile);
+            halo.set(self.job.layout, tile);
         }
         // SAFETY: rows of the group are written, `dd` of its images read; `sums` are this thread's.
         unsafe {

@@ -1,7 +1,5 @@
 //! A whole block forward, image by image: the hidden layer stays in cache between its two matrix products.
 
-use fcmae_masking::VisibleLayout;
-
 use super::buffer::Buffer;
 use super::depthwise::{Halo, Start, convolve_tile, taps_first};
 use super::epilogue::{Hidden, Residual, Store};
@@ -163,13 +161,10 @@ pub(super) fn forward<T: Number>(
             a: share(&mut a),
             squares: Shared::new(&mut squares),
             norms: Shared::new(&mut norms),
-            dw_bias: weights.dw_bias,
             taps: taps_first(weights.dw, s.c, false),
             first: First::new::<T>(weights, s),
             second: Second::new::<T>(weights, s),
             gamma: weights.grn.map(|(gamma, _)| padded(gamma, s)),
-            layout: job.layout,
-            drop_path: job.drop_path,
             job,
         };
         let run = |first, second| {
@@ -209,13 +204,10 @@ struct Call<'a, T: Number> {
     squares: Shared,
     /// `[N, padded]`.
     norms: Shared,
-    dw_bias: &'a [f32],
     taps: Vec<f32>,
     first: First,
     second: Second,
     gamma: Option<Vec<f32>>,
-    layout: &'a VisibleLayout,
-    drop_path: Option<&'a [f32]>,
     job: &'a Job<'a>,
 }
 
@@ -282,9 +274,9 @@ impl<T: Number> Call<'_, T> {
             };
             let tile = scratch.tile.as_mut_ptr();
             for (i, number) in group.tiles.clone().enumerate() {
-                scratch.halo.set(self.layout, number);
+                scratch.halo.set(self.job.layout, number);
                 let bias = Start {
-                    from: self.dw_bias.as_ptr(),
+                    from: self.job.weights.dw_bias.as_ptr(),
                     stride: 0,
                 };
                 convolve_tile::<T, f32, f32, L>(
@@ -362,7 +354,7 @@ impl<T: Number> Call<'_, T> {
                         bias: self.second.b2.as_ptr(),
                         x: self.x.as_ptr().add(offset),
                         y: self.y.at(offset),
-                        factor: self.drop_path.map_or(1.0, |factors| factors[image]),
+                        factor: self.job.drop_path.map_or(1.0, |factors| factors[image]),
                         stride: s.c,
                     };
                     gemm::<T, L, _>(extent, i * rows, left, right, panel..panel + 1, &mut residual);

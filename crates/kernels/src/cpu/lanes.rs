@@ -445,7 +445,7 @@ mod x86 {
         #[inline(always)]
         unsafe fn reciprocal(a: __m512) -> __m512 {
             unsafe {
-                // 14 bits, and one step of Newton's for the rest: half the time of a division.
+                // 14 bits, and one step of Newton's for the rest, instead of a division.
                 let guess = _mm512_rcp14_ps(a);
                 let error = _mm512_fnmadd_ps(a, guess, _mm512_set1_ps(1.0));
                 _mm512_fmadd_ps(guess, error, guess)

@@ -36,8 +36,8 @@ pub struct PretrainConfig {
     pub device: String,
     /// Kind of the activations and matrix products.
     pub precision: Precision,
-    /// What a block's hidden layer becomes until the backward pass: `"keep"` (fastest) or `"recompute"` (a fifth to a
-    /// quarter of the memory, one product more, and the same bits).
+    /// What a block's hidden layer becomes until the backward pass: `"keep"` (fastest) or `"recompute"` (a fifth
+    /// of the memory beside the block's input, one product more, and the same bits).
     pub activation: Activation,
     /// Threads of libtorch; 0 = one per core. Bit-equal results need the same number.
     pub threads: usize,
