@@ -36,6 +36,7 @@ fn detected() -> [bool; 3] {
     [
         is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
         is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512dq")
             && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx512vl"),
         is_x86_feature_detected!("avx512bf16"),

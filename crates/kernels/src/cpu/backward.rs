@@ -278,7 +278,7 @@ impl<T: Number> Call<'_, T> {
         unsafe {
             let h = self.h::<L>(group, &mut scratch.h);
             for at in (0..group.all_rows(s) * s.padded).step_by(L::N) {
-                let (a, slope) = gelu_with_derivative::<L>(T::load::<L>(h.add(at)));
+                let (a, slope) = gelu_with_derivative::<T, L>(T::load::<L>(h.add(at)));
                 T::store::<L>(scratch.a.as_mut_ptr().add(at), a);
                 T::store::<L>(scratch.slope.as_mut_ptr().add(at), slope);
             }

@@ -68,7 +68,7 @@ impl<T: Number, L: Lanes> Epilogue<L> for Hidden<T> {
                     if !self.h.is_null() {
                         T::store::<L>(self.h.add(place), h);
                     }
-                    let (a, _) = gelu_with_derivative::<L>(h);
+                    let (a, _) = gelu_with_derivative::<T, L>(h);
                     T::store::<L>(self.a.add(place), a);
                     squares = L::fma(a, a, squares);
                 }
@@ -155,7 +155,7 @@ impl<T: Number, L: Lanes> Epilogue<L> for HiddenGradient<T> {
                     let dz = tile.at(i, w);
                     T::store::<L>(self.dz.add((row + i) * self.dz_stride + at), dz);
                     let place = (row + i) * self.stride + at;
-                    let (a, slope) = gelu_with_derivative::<L>(T::load::<L>(self.h.add(place)));
+                    let (a, slope) = gelu_with_derivative::<T, L>(T::load::<L>(self.h.add(place)));
                     T::store::<L>(self.a.add(place), a);
                     T::store::<L>(self.slope.add(place), slope);
                     dots = L::fma(dz, a, dots);

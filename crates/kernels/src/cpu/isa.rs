@@ -55,6 +55,7 @@ impl Isa {
             Isa::Avx512 => {
                 Isa::Avx2.is_available()
                     && is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512dq")
                     && is_x86_feature_detected!("avx512bw")
                     && is_x86_feature_detected!("avx512vl")
             }
@@ -124,14 +125,14 @@ unsafe fn avx2<K: Kernel>(kernel: K) {
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512vl")]
+#[target_feature(enable = "avx2,fma,avx512f,avx512dq,avx512bw,avx512vl")]
 unsafe fn avx512<K: Kernel>(kernel: K) {
     // SAFETY: the caller's CPU has AVX-512.
     unsafe { kernel.run::<Avx512<false>>() }
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512vl,avx512bf16")]
+#[target_feature(enable = "avx2,fma,avx512f,avx512dq,avx512bw,avx512vl,avx512bf16")]
 unsafe fn avx512_bf16<K: Kernel>(kernel: K) {
     // SAFETY: the caller's CPU has AVX-512 with bf16.
     unsafe { kernel.run::<Avx512<true>>() }

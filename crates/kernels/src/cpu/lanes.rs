@@ -32,15 +32,23 @@ pub(crate) trait Lanes: Copy {
     unsafe fn mul(a: Self::V, b: Self::V) -> Self::V;
     /// `1 / a` for `a ≥ 1`, to a few units in the last place.
     unsafe fn reciprocal(a: Self::V) -> Self::V;
+    /// `1 / a` for `a ≥ 1`, relative error below 1e-4.
+    #[inline(always)]
+    unsafe fn rough_reciprocal(a: Self::V) -> Self::V {
+        // SAFETY: the caller's.
+        unsafe { Self::reciprocal(a) }
+    }
     /// `a·b + c`.
     unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     unsafe fn max(a: Self::V, b: Self::V) -> Self::V;
     /// `|a|`.
     unsafe fn abs(a: Self::V) -> Self::V;
-    /// Magnitude of `a` (which must not be negative) with the sign of `sign`.
+    /// Magnitude of `a` with the sign of `sign`; undefined sign where `a` is negative.
     unsafe fn copysign(a: Self::V, sign: Self::V) -> Self::V;
-    /// `2ⁿ` for whole numbers `n` in `[−126, 127]`.
-    unsafe fn pow2(n: Self::V) -> Self::V;
+    /// `a − ⌊a⌋` for `a ≤ 0`; something in `[0, 1]` below −126.
+    unsafe fn fraction(a: Self::V) -> Self::V;
+    /// `a·2^⌊n⌋` for `a` in `[1, 2]` and `n ≤ 0`; (nearly) zero below −126.
+    unsafe fn scale(a: Self::V, n: Self::V) -> Self::V;
     /// Reads `N` bf16 numbers.
     unsafe fn load_bf16(from: *const u16) -> Self::V;
     /// Reads `n ≤ N` bf16 numbers; the rest is zero.
@@ -66,15 +74,6 @@ pub(crate) trait Lanes: Copy {
             Self::fma(Self::high(a), Self::high(b), c)
         }
     }
-    /// Nearest whole number, for magnitudes below 2²².
-    #[inline(always)]
-    unsafe fn round(a: Self::V) -> Self::V {
-        // SAFETY: the caller's.
-        unsafe {
-            let magic = Self::splat(12_582_912.0); // 1.5·2²³: adding it leaves no room for a fraction
-            Self::sub(Self::add(a, magic), magic)
-        }
-    }
     /// Sum of all numbers, pairwise.
     unsafe fn sum(a: Self::V) -> f32;
 }
@@ -93,6 +92,13 @@ pub(super) fn to_bf16(v: f32) -> u16 {
 #[inline(always)]
 pub(super) fn from_bf16(bits: u16) -> f32 {
     f32::from_bits(u32::from(bits) << 16)
+}
+
+/// `⌊v⌋` of a number that an `i32` holds, without the function call that `floor` is on plain hardware.
+#[inline(always)]
+fn floor_to_i32(v: f32) -> i32 {
+    let whole = v as i32;
+    whole - i32::from(whole as f32 > v)
 }
 
 /// Portable code: arrays that the compiler vectorises as far as the target allows.
@@ -164,8 +170,18 @@ impl Lanes for Portable {
         std::array::from_fn(|i| a[i].copysign(sign[i]))
     }
     #[inline(always)]
-    unsafe fn pow2(n: Self::V) -> Self::V {
-        std::array::from_fn(|i| f32::from_bits(((n[i] as i32 + 127) << 23) as u32))
+    unsafe fn fraction(a: Self::V) -> Self::V {
+        std::array::from_fn(|i| {
+            let clamped = if a[i] > -126.0 { a[i] } else { -126.0 };
+            clamped - floor_to_i32(clamped) as f32
+        })
+    }
+    #[inline(always)]
+    unsafe fn scale(a: Self::V, n: Self::V) -> Self::V {
+        std::array::from_fn(|i| {
+            let n = floor_to_i32(if n[i] > -126.0 { n[i] } else { -126.0 });
+            a[i] * f32::from_bits(((n + 127) << 23) as u32)
+        })
     }
     #[inline(always)]
     unsafe fn load_bf16(from: *const u16) -> Self::V {
@@ -298,10 +314,18 @@ mod x86 {
             unsafe { _mm256_or_ps(a, _mm256_and_ps(_mm256_set1_ps(-0.0), sign)) }
         }
         #[inline(always)]
-        unsafe fn pow2(n: __m256) -> __m256 {
+        unsafe fn fraction(a: __m256) -> __m256 {
             unsafe {
+                let a = _mm256_max_ps(a, _mm256_set1_ps(-126.0));
+                _mm256_sub_ps(a, _mm256_floor_ps(a))
+            }
+        }
+        #[inline(always)]
+        unsafe fn scale(a: __m256, n: __m256) -> __m256 {
+            unsafe {
+                let n = _mm256_floor_ps(_mm256_max_ps(n, _mm256_set1_ps(-126.0)));
                 let biased = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
-                _mm256_castsi256_ps(_mm256_slli_epi32::<23>(biased))
+                _mm256_mul_ps(a, _mm256_castsi256_ps(_mm256_slli_epi32::<23>(biased)))
             }
         }
         #[inline(always)]
@@ -452,6 +476,10 @@ mod x86 {
             }
         }
         #[inline(always)]
+        unsafe fn rough_reciprocal(a: __m512) -> __m512 {
+            unsafe { _mm512_rcp14_ps(a) }
+        }
+        #[inline(always)]
         unsafe fn fma(a: __m512, b: __m512, c: __m512) -> __m512 {
             unsafe { _mm512_fmadd_ps(a, b, c) }
         }
@@ -471,8 +499,12 @@ mod x86 {
             }
         }
         #[inline(always)]
-        unsafe fn pow2(n: __m512) -> __m512 {
-            unsafe { _mm512_scalef_ps(_mm512_set1_ps(1.0), n) }
+        unsafe fn fraction(a: __m512) -> __m512 {
+            unsafe { _mm512_reduce_ps::<1>(a) } // 1: downwards
+        }
+        #[inline(always)]
+        unsafe fn scale(a: __m512, n: __m512) -> __m512 {
+            unsafe { _mm512_scalef_ps(a, n) }
         }
         #[inline(always)]
         unsafe fn load_bf16(from: *const u16) -> __m512 {
