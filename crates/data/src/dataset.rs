@@ -11,17 +11,21 @@ use crate::config::{Cache, DataConfig, ensure};
 use crate::decode::{DecodeOptions, read_image};
 use crate::error::DataError;
 use crate::image::{Color, Image};
+use crate::labels::LabelConfig;
 use crate::source::{self, Listing};
 
 /// One image of a [`Dataset`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Sample {
     /// The file.
     pub path: PathBuf,
     /// Path relative to the source, with `/`: the same on every machine.
     pub name: String,
-    /// Index into [`Dataset::class_names`], where the source knows it.
+    /// Index into [`Dataset::class_names`], where the source knows it; with soft targets the most likely
+    /// class (of two, the second from 0.5 on), with multi-label targets nothing.
     pub label: Option<u32>,
+    /// Soft or multi-label targets, one number for each class (`[labels]`).
+    pub row: Option<Arc<[f32]>>,
     /// Position in the source's sorted list. A part of a data set keeps the ids of the whole, and all
     /// randomness is keyed by them.
     pub id: u64,
@@ -46,12 +50,35 @@ impl Dataset {
     /// # Errors
     /// A value out of range, a missing, empty or unreadable source: each names the key or file.
     pub fn open(config: &DataConfig) -> Result<Dataset, DataError> {
+        Dataset::open_with(config, None)
+    }
+
+    /// Lists the source that `config` names for learning from labels: every image has a label as `labels`
+    /// says. Nothing is decoded yet, and `labels.fraction` is left to
+    /// [`label_subset`](Dataset::label_subset).
+    ///
+    /// A second split must have the classes of the first in their order, which its own labels need not
+    /// give: open it with `classes` set to the first's [`class_names`](Dataset::class_names).
+    ///
+    /// # Errors
+    /// As for [`open`](Dataset::open), and a missing column, an image without a label, a class folder
+    /// without images, an unknown class, a number that is no probability: each names the file and the line
+    /// or folder.
+    pub fn open_labelled(config: &DataConfig, labels: &LabelConfig) -> Result<Dataset, DataError> {
+        labels.validate()?;
+        Dataset::open_with(config, Some(labels))
+    }
+
+    fn open_with(config: &DataConfig, labels: Option<&LabelConfig>) -> Result<Dataset, DataError> {
         config.validate()?;
         match (&config.path, &config.dataset) {
-            (Some(path), _) => Dataset::from_listing(path, source::open_path(path, &config.split)?, config),
+            (Some(path), _) => {
+                let listing = source::open_path(path, &config.split, labels)?;
+                Dataset::from_listing(path, listing, config)
+            }
             (None, Some(name)) => {
                 let home = source::data_home()?;
-                let listing = source::open_named(&home, name, &config.split)?;
+                let listing = source::open_named(&home, name, &config.split, labels)?;
                 Dataset::from_listing(&home.join(name), listing, config)
             }
             (None, None) => Err(DataError::NoSource),
@@ -75,6 +102,7 @@ impl Dataset {
                 path: e.path,
                 name: e.name,
                 label: e.label,
+                row: e.row,
                 id: id as u64,
             })
             .collect();
@@ -226,6 +254,7 @@ mod tests {
                 path: PathBuf::new(),
                 name: format!("{label:?}/{i:04}.png"),
                 label,
+                row: None,
                 id: id as u64,
             })
             .collect();

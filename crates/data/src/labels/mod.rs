@@ -1,0 +1,7 @@
+//! What images are labelled with: classes, probabilities, several labels at once; counts and subsets.
+
+mod config;
+mod targets;
+
+pub use config::{LabelConfig, LabelKind};
+pub use targets::Targets;
