@@ -205,14 +205,19 @@ impl Dataset {
                 ),
             });
         }
-        let part = |held: bool| {
-            let kept = self.samples.iter().zip(&held_out).filter(|&(_, &h)| h == held);
-            Dataset {
-                samples: kept.map(|(sample, _)| sample.clone()).collect(),
-                ..self.clone()
-            }
-        };
-        Ok((part(false), part(true)))
+        Ok((
+            self.part(|index| !held_out[index]),
+            self.part(|index| held_out[index]),
+        ))
+    }
+
+    /// The samples at the indices that are to be kept, with the ids and classes of the whole.
+    pub(crate) fn part(&self, keep: impl Fn(usize) -> bool) -> Dataset {
+        let kept = self.samples.iter().enumerate().filter(|&(index, _)| keep(index));
+        Dataset {
+            samples: kept.map(|(_, sample)| sample.clone()).collect(),
+            ..self.clone()
+        }
     }
 
     /// For each sample, whether it is held out.
@@ -237,35 +242,48 @@ impl Dataset {
     }
 }
 
+/// A data set that is only a list: `count` samples per label.
+#[cfg(test)]
+pub(crate) fn listed(counts: &[(Option<u32>, usize)]) -> Dataset {
+    let labels = counts
+        .iter()
+        .flat_map(|&(label, n)| (0..n).map(move |i| (label, i)));
+    let samples: Vec<Sample> = labels
+        .enumerate()
+        .map(|(id, (label, i))| Sample {
+            path: PathBuf::new(),
+            name: format!("{label:?}/{i:04}.png"),
+            label,
+            row: None,
+            id: id as u64,
+        })
+        .collect();
+    Dataset {
+        origin: PathBuf::from("listed"),
+        samples,
+        class_names: (0..counts.iter().filter(|(label, _)| label.is_some()).count())
+            .map(|c| c.to_string())
+            .collect(),
+        decode: DecodeOptions::default(),
+        cache: None,
+    }
+}
+
+#[cfg(test)]
+impl Dataset {
+    /// Gives each sample its soft targets.
+    pub(crate) fn set_rows(&mut self, rows: &[&[f32]]) {
+        for (sample, &row) in self.samples.iter_mut().zip(rows) {
+            sample.row = Some(row.into());
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::collections::HashSet;
-
-    /// A data set that is only a list: `count` samples per label.
-    fn listed(counts: &[(Option<u32>, usize)]) -> Dataset {
-        let labels = counts
-            .iter()
-            .flat_map(|&(label, n)| (0..n).map(move |i| (label, i)));
-        let samples: Vec<Sample> = labels
-            .enumerate()
-            .map(|(id, (label, i))| Sample {
-                path: PathBuf::new(),
-                name: format!("{label:?}/{i:04}.png"),
-                label,
-                row: None,
-                id: id as u64,
-            })
-            .collect();
-        Dataset {
-            origin: PathBuf::from("listed"),
-            samples,
-            class_names: Vec::new(),
-            decode: DecodeOptions::default(),
-            cache: None,
-        }
-    }
 
     fn ids(dataset: &Dataset) -> Vec<u64> {
         dataset.samples.iter().map(|s| s.id).collect()
@@ -321,7 +339,7 @@ mod tests {
         fn parts_are_disjoint_ordered_and_complete(
             a in 0usize..40, b in 0usize..40, c in 1usize..40, fraction in 0.0f64..1.0, seed in any::<u64>(),
         ) {
-            let dataset = listed(&[(None, a), (Some(0), b), (Some(5), c)]);
+            let dataset = listed(&[(None, a), (Some(0), b), (Some(1), c)]);
             let held_out = dataset.choose(fraction, seed);
             let total = held_out.iter().filter(|&&h| h).count();
             prop_assert_eq!(total, ((a + b + c) as f64 * fraction).round() as usize);

@@ -307,6 +307,44 @@ mod tests {
         assert!(list(&root.path().join("inner"), "../a", None).is_err());
     }
 
+    fn labelled(names: &[&str], labels: &str) -> Result<Listing, DataError> {
+        let root = tree(names);
+        list(root.path(), "train", Some(&toml::from_str(labels).unwrap()))
+    }
+
+    #[test]
+    fn labels_want_every_image_in_a_class_and_every_class_with_an_image() {
+        let listing = labelled(&["b/1.png", "a/2.png"], "").unwrap();
+        assert_eq!(listing.class_names, ["a", "b"]);
+        let listing = labelled(&["b/1.png", "a/2.png"], "classes = ['b', 'c', 'a']").unwrap();
+        assert_eq!(listing.class_names, ["b", "c", "a"]);
+        assert_eq!(
+            listing.entries.iter().map(|e| e.label).collect::<Vec<_>>(),
+            [Some(2), Some(0)]
+        );
+
+        let cases: [(&[&str], &str, &str); 6] = [
+            (&["1.png"], "", "no labels: no image lies in a sub-folder"),
+            (&["a/1.png", "2.png"], "", "2.png: an image without a label"),
+            (&["a/1.png", "b/"], "", "b: a class folder without images"),
+            (
+                &["train/a/1.png", "train/b/notes.txt"],
+                "",
+                "b: a class folder without images",
+            ),
+            (
+                &["cat/1.png"],
+                "classes = ['cats', 'dogs']",
+                "cat: not a class (did you mean `cats`?)",
+            ),
+            (&["a/1.png"], "columns = ['kind']", "`labels.columns`"),
+        ];
+        for (names, labels, expected) in cases {
+            let message = labelled(names, labels).unwrap_err().to_string();
+            assert!(message.contains(expected), "{message}");
+        }
+    }
+
     #[cfg(unix)]
     #[test]
     fn links_are_followed_once() {
