@@ -1,12 +1,12 @@
 //! The outputs of all stages as whole maps, for other people's heads.
 
+use fcmae_blocks::Pass;
 use fcmae_kernels::unpack_tiles;
 use fcmae_masking::{MaskError, PatchGrid, VisibleLayout};
 use tch::{Tensor, nn};
 
 use crate::config::{EncoderConfig, EncoderError};
 use crate::encoder::SparseEncoder;
-use fcmae_blocks::Pass;
 
 /// A dense ConvNeXt as a backbone: the output of every stage, for detection, segmentation or a head of your own.
 ///
@@ -35,14 +35,30 @@ impl FeaturePyramid {
     /// Pixels between neighbouring sites of each map: 4, 8, 16, 32 in the standard family.
     #[must_use]
     pub fn strides(&self) -> Vec<usize> {
-        let config = self.encoder.config();
-        (0..config.dims.len()).map(|s| config.stem_stride << s).collect()
+        self.encoder.strides()
     }
 
     /// Channels of each map.
     #[must_use]
     pub fn channels(&self) -> &[usize] {
         &self.encoder.config().dims
+    }
+
+    /// Images `[N, C, H, W]` of any size → one map per stage; see [`SparseEncoder::forward_maps`].
+    ///
+    /// # Errors
+    /// Images without pixels.
+    pub fn forward(&self, images: &Tensor, pass: &Pass) -> Result<Vec<Tensor>, MaskError> {
+        self.encoder.forward_maps(images, pass)
+    }
+}
+
+impl SparseEncoder {
+    /// Pixels between neighbouring sites of each stage's output: 4, 8, 16, 32 in the standard family.
+    #[must_use]
+    pub fn strides(&self) -> Vec<usize> {
+        let config = self.config();
+        (0..config.dims.len()).map(|s| config.stem_stride << s).collect()
     }
 
     /// Images `[N, C, H, W]` of any size → one map per stage, `[N, dims[s], ⌈H / stride⌉, ⌈W / stride⌉]`.
@@ -53,9 +69,9 @@ impl FeaturePyramid {
     ///
     /// # Errors
     /// Images without pixels.
-    pub fn forward(&self, images: &Tensor, pass: &Pass) -> Result<Vec<Tensor>, MaskError> {
+    pub fn forward_maps(&self, images: &Tensor, pass: &Pass) -> Result<Vec<Tensor>, MaskError> {
         let (n, _, height, width) = images.size4().expect("images are [N, C, H, W]");
-        let stride = self.encoder.config().total_stride();
+        let stride = self.config().total_stride();
         let to_whole = |side: i64| (side as usize).next_multiple_of(stride) as i64;
         let (padded_height, padded_width) = (to_whole(height), to_whole(width));
         let grid = PatchGrid::for_image(padded_height as usize, padded_width as usize, stride)?;
@@ -66,7 +82,7 @@ impl FeaturePyramid {
             images.zero_pad2d(padding[0], padding[1], padding[2], padding[3])
         };
         let layout = VisibleLayout::full(n as usize, grid);
-        let maps = self.encoder.forward_stages(&padded, &layout, pass);
+        let maps = self.forward_stages(&padded, &layout, pass);
         let whole = |(packed, stride): (Tensor, usize)| {
             let sites = |side: i64| (side as usize).div_ceil(stride) as i64;
             unpack_tiles(&packed, &layout) // [N, H_s, W_s, C_s]

@@ -38,6 +38,7 @@ mod error;
 mod evaluation;
 mod groups;
 mod held_out;
+mod inference;
 mod input;
 mod introduction;
 mod machine;
@@ -68,6 +69,10 @@ pub use error::{InputError, List};
 pub use evaluation::Hide;
 pub use fcmae_model::Activation;
 pub use groups::is_decayed;
+pub use inference::{
+    Embedding, Evaluation, EvaluationReport, Inference, InferenceConfig, KnnConfig, KnnTrial, Level, LinearProbeConfig,
+    LinearTrial, Prediction, Predictions, Probe, ProbeReport, Unreadable, listed,
+};
 pub use machine::{DeviceChoice, Machine};
 pub use metrics::{EpochRecord, MetricsFile, Record, Smoothed, StepRecord};
 pub use optimizer::{Optimizer, Parameter};
