@@ -63,7 +63,7 @@ pub use checksums::{sha256_file, verify};
 pub use error::CheckpointError;
 pub use folder::{CheckpointFolder, StoredCheckpoint, ValidCheckpoint};
 pub use json::{read_json, write_json};
-pub use names::{HasShape, Misshapen, NameReport, check_names};
+pub use names::{HasShape, Misshapen, NameReport, check_names, matches_any};
 pub use read::{TensorInfo, read_safetensors, read_safetensors_header};
 pub use source::{Contents, Format, read_contents, read_tensors};
 pub use staging::Staging;

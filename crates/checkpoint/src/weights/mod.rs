@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::CheckpointError;
 use crate::folder::CheckpointFolder;
-use crate::names::{check_names, matches};
+use crate::names::{check_names, matches_any};
 use crate::source::{Contents, Format, Source};
 use crate::tensor::{Metadata, Tensors};
 
@@ -137,7 +137,7 @@ pub fn read_weights_with(path: impl AsRef<Path>, options: &ReadOptions) -> Resul
                     return Err(CheckpointError::weights(&file, problem));
                 }
             }
-            None if options.ignore.iter().any(|pattern| matches(pattern, bare)) => {}
+            None if matches_any(options.ignore, bare) => {}
             None => left_over.push(bare.to_owned()),
         }
     }
