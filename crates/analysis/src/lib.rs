@@ -25,8 +25,9 @@ mod text;
 mod verify;
 
 pub use classification::{
-    Bootstrap, ClassMeasures, ClassReport, ClassificationReport, ConfusionMatrix, Measure, MeasureError, MultiLabelClass,
-    MultiLabelReport, Scores, auroc, average_precision, confusion_picture, softmax, top_k_accuracy, top_k_classes,
+    Bootstrap, ClassMeasures, ClassReport, ClassificationReport, ConfusionMatrix, Measure, MeasureError,
+    MultiLabelClass, MultiLabelReport, Scores, auroc, average_precision, confusion_picture, softmax,
+    top_k_accuracy, top_k_classes,
 };
 pub use reconstruct::{PixelStatistics, Reconstruction, reconstruct};
 pub use sheet::contact_sheet;

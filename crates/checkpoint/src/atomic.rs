@@ -8,7 +8,10 @@ use crate::error::CheckpointError;
 
 /// Writes `file` through `write`: into a temporary file of the same folder, synced, renamed over the old
 /// one, the folder synced. When anything fails the old file is as it was and the temporary one is gone.
-pub(crate) fn replace_file(
+///
+/// # Errors
+/// [`CheckpointError::Write`], which names the file.
+pub fn replace_file(
     file: &Path,
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<(), CheckpointError> {

@@ -59,6 +59,7 @@ mod torch;
 mod weights;
 mod write;
 
+pub use atomic::replace_file;
 pub use checksums::{sha256_file, verify};
 pub use error::CheckpointError;
 pub use folder::{CheckpointFolder, StoredCheckpoint, ValidCheckpoint};

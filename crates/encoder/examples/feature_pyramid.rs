@@ -17,7 +17,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // The head: each map to 16 channels, enlarged to the finest map, summed, scored.
     let head = vs.root() / "head";
     let lateral = |(s, &channels): (usize, &usize)| {
-        nn::conv2d(&head / "lateral" / s, channels as i64, 16, 1, nn::ConvConfig::default())
+        nn::conv2d(
+            &head / "lateral" / s,
+            channels as i64,
+            16,
+            1,
+            nn::ConvConfig::default(),
+        )
     };
     let laterals: Vec<_> = pyramid.channels().iter().enumerate().map(lateral).collect();
     let score = nn::conv2d(&head / "score", 16, 1, 1, nn::ConvConfig::default());
@@ -25,7 +31,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let size = images.size();
         let maps = pyramid.forward(images, &Pass::default())?; // strides 4, 8, 16, 32
         let enlarge = |(map, lateral): (&Tensor, &nn::Conv2D)| {
-            lateral.forward(map).upsample_bilinear2d([size[2], size[3]], false, None, None)
+            lateral
+                .forward(map)
+                .upsample_bilinear2d([size[2], size[3]], false, None, None)
         };
         let sum: Tensor = maps.iter().zip(&laterals).map(enlarge).sum();
         Ok(score.forward(&sum.gelu("none")))
@@ -33,12 +41,18 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // Trained like any other network: the gradient reaches the stem.
     let images = Tensor::randn([2, 3, 90, 120], (Kind::Float, Device::Cpu));
-    let bright = images.mean_dim([1i64].as_slice(), true, Kind::Float).gt(0.0).to_kind(Kind::Float);
+    let bright = images
+        .mean_dim([1i64].as_slice(), true, Kind::Float)
+        .gt(0.0)
+        .to_kind(Kind::Float);
     let mut optimizer = nn::AdamW::default().build(&vs, 1e-3)?;
     let mut losses = Vec::new();
     for step in 0..8 {
         let loss = forward(&images)?.binary_cross_entropy_with_logits::<Tensor>(
-            &bright, None, None, tch::Reduction::Mean,
+            &bright,
+            None,
+            None,
+            tch::Reduction::Mean,
         );
         optimizer.backward_step(&loss);
         losses.push(loss.double_value(&[]));

@@ -36,8 +36,10 @@ fn maps_are_those_of_the_dense_network() {
     let mask = PatchMask::none_hidden(PatchGrid { rows: 2, cols: 3 }, 2);
     let expected = masked_dense(pyramid.encoder(), &images, &mask);
     assert_eq!(pyramid.strides(), [2, 4, 8, 16]);
-    for ((map, expected), (stride, &channels)) in
-        maps.iter().zip(expected).zip(pyramid.strides().into_iter().zip(pyramid.channels()))
+    for ((map, expected), (stride, &channels)) in maps
+        .iter()
+        .zip(expected)
+        .zip(pyramid.strides().into_iter().zip(pyramid.channels()))
     {
         let stride = stride as i64;
         assert_eq!(map.size(), [2, channels as i64, 32 / stride, 48 / stride]);
@@ -74,7 +76,10 @@ fn gradients_reach_every_parameter() {
     loss.backward();
     for (name, parameter) in vs.variables() {
         let gradient = parameter.grad();
-        assert!(gradient.defined() && gradient.abs().max().double_value(&[]) > 0.0, "{name}");
+        assert!(
+            gradient.defined() && gradient.abs().max().double_value(&[]) > 0.0,
+            "{name}"
+        );
     }
 }
 

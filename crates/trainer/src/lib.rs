@@ -70,8 +70,8 @@ pub use evaluation::Hide;
 pub use fcmae_model::Activation;
 pub use groups::is_decayed;
 pub use inference::{
-    Embedding, Evaluation, EvaluationReport, Inference, InferenceConfig, KnnConfig, KnnTrial, Level, LinearProbeConfig,
-    LinearTrial, Prediction, Predictions, Probe, ProbeReport, Unreadable, listed,
+    Embedding, Evaluation, EvaluationReport, Inference, InferenceConfig, KnnConfig, KnnTrial, Level,
+    LinearProbeConfig, LinearTrial, Prediction, Predictions, Probe, ProbeReport, Unreadable, listed,
 };
 pub use machine::{DeviceChoice, Machine};
 pub use metrics::{EpochRecord, MetricsFile, Record, Smoothed, StepRecord};

@@ -112,21 +112,62 @@ impl InferenceConfig {
     pub fn validate(&self) -> Result<(), InputError> {
         let (linear, knn) = (&self.linear, &self.knn);
         check(self.batch_size > 0, "batch_size", &self.batch_size, "at least 1")?;
-        check(self.crop_pct > 0.0 && self.crop_pct <= 1.0, "crop_pct", &self.crop_pct, "above 0 and at most 1")?;
+        check(
+            self.crop_pct > 0.0 && self.crop_pct <= 1.0,
+            "crop_pct",
+            &self.crop_pct,
+            "above 0 and at most 1",
+        )?;
         let level = self.bootstrap.level;
-        check(level > 0.0 && level < 1.0, "bootstrap.level", &level, "above 0 and below 1")?;
-        let fits = |values: &[f64], fits: fn(f64) -> bool| !values.is_empty() && values.iter().all(|&v| fits(v));
+        check(
+            level > 0.0 && level < 1.0,
+            "bootstrap.level",
+            &level,
+            "above 0 and below 1",
+        )?;
+        let fits =
+            |values: &[f64], fits: fn(f64) -> bool| !values.is_empty() && values.iter().all(|&v| fits(v));
         let positive = |v: f64| v > 0.0 && v.is_finite();
         let not_negative = |v: f64| v >= 0.0 && v.is_finite();
-        check(fits(&linear.lr, positive), "linear.lr", &linear.lr, "numbers above 0, at least one")?;
+        check(
+            fits(&linear.lr, positive),
+            "linear.lr",
+            &linear.lr,
+            "numbers above 0, at least one",
+        )?;
         let decays = &linear.weight_decay;
-        check(fits(decays, not_negative), "linear.weight_decay", decays, "numbers of at least 0, at least one")?;
+        check(
+            fits(decays, not_negative),
+            "linear.weight_decay",
+            decays,
+            "numbers of at least 0, at least one",
+        )?;
         check(linear.epochs > 0, "linear.epochs", &linear.epochs, "at least 1")?;
-        check(linear.batch_size > 0, "linear.batch_size", &linear.batch_size, "at least 1")?;
+        check(
+            linear.batch_size > 0,
+            "linear.batch_size",
+            &linear.batch_size,
+            "at least 1",
+        )?;
         let share = linear.val_fraction;
-        check(share > 0.0 && share < 1.0, "linear.val_fraction", &share, "above 0 and below 1")?;
-        check(!knn.k.is_empty() && !knn.k.contains(&0), "knn.k", &knn.k, "numbers of at least 1, at least one")?;
-        check(positive(knn.temperature), "knn.temperature", &knn.temperature, "above 0")
+        check(
+            share > 0.0 && share < 1.0,
+            "linear.val_fraction",
+            &share,
+            "above 0 and below 1",
+        )?;
+        check(
+            !knn.k.is_empty() && !knn.k.contains(&0),
+            "knn.k",
+            &knn.k,
+            "numbers of at least 1, at least one",
+        )?;
+        check(
+            positive(knn.temperature),
+            "knn.temperature",
+            &knn.temperature,
+            "above 0",
+        )
     }
 
     /// The evaluation transform (fact sheet §3.8).

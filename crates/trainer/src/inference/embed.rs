@@ -64,7 +64,11 @@ impl Inference {
         }
         if kept.is_empty() {
             let message = match unreadable.first() {
-                Some(first) => format!("none of the {} pictures can be read: {}", unreadable.len(), first.problem),
+                Some(first) => format!(
+                    "none of the {} pictures can be read: {}",
+                    unreadable.len(),
+                    first.problem
+                ),
                 None => "there are no pictures to take features of".to_owned(),
             };
             return Err(InputError::Argument { message }.into());
@@ -72,7 +76,11 @@ impl Inference {
         let parts = rows.first().map_or(0, Vec::len);
         let joined = |part: usize| {
             let all: Vec<&Tensor> = rows.iter().map(|batch| &batch[part]).collect();
-            let name = if level == Level::Pooled { "features".to_owned() } else { format!("stage{part}") };
+            let name = if level == Level::Pooled {
+                "features".to_owned()
+            } else {
+                format!("stage{part}")
+            };
             (name, Tensor::cat(&all, 0))
         };
         Ok(Embedding {
@@ -107,17 +115,30 @@ impl Embedding {
         match path.extension().and_then(|extension| extension.to_str()) {
             Some("safetensors") => {
                 let files = serde_json::to_string(&self.files)?;
-                let tensors = self.features.iter().map(|(name, t)| (name.clone(), fcmae_model::to_data(t))).collect();
-                Ok(write_safetensors(path, &tensors, &[("files".to_owned(), files)].into())?)
+                let tensors = self
+                    .features
+                    .iter()
+                    .map(|(name, t)| (name.clone(), fcmae_model::to_data(t)))
+                    .collect();
+                Ok(write_safetensors(
+                    path,
+                    &tensors,
+                    &[("files".to_owned(), files)].into(),
+                )?)
             }
             Some("npy") => {
                 let mut all = self.features.values();
                 let (Some(features), None) = (all.next(), all.next()) else {
-                    return Err(refused("a .npy holds one tensor; write the stages to a .safetensors").into());
+                    return Err(
+                        refused("a .npy holds one tensor; write the stages to a .safetensors").into(),
+                    );
                 };
                 let data: TensorData = fcmae_model::to_data(features);
                 write_npy(path, &data.shape, &data.bytes)?;
-                Ok(fcmae_checkpoint::write_json(path.with_extension("files.json"), &self.files)?)
+                Ok(fcmae_checkpoint::write_json(
+                    path.with_extension("files.json"),
+                    &self.files,
+                )?)
             }
             _ => Err(refused("features are written as .safetensors or .npy").into()),
         }

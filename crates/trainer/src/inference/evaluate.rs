@@ -72,7 +72,11 @@ impl Inference {
     pub fn evaluate(&self, dataset: &Dataset) -> Result<Evaluation> {
         self.check_head()?;
         let (mut logits, mut unreadable, mut read) = (Vec::new(), Vec::new(), Vec::new());
-        let files: Vec<_> = dataset.samples().iter().map(|sample| Ok(sample.path.clone())).collect();
+        let files: Vec<_> = dataset
+            .samples()
+            .iter()
+            .map(|sample| Ok(sample.path.clone()))
+            .collect();
         let mut at = 0;
         for batch in self.decoder().batches(files.into_iter())? {
             let batch = batch?;
@@ -109,7 +113,9 @@ impl Inference {
         if self.config.labels.kind == LabelKind::MultiLabel {
             let rows = samples().filter_map(|sample| sample.row.as_deref()).flatten();
             let present: Vec<bool> = rows.map(|&share| share >= 0.5).collect();
-            return Ok(EvaluationReport::MultiLabel(MultiLabelReport::new(&scores, &present, names, bootstrap)?));
+            return Ok(EvaluationReport::MultiLabel(MultiLabelReport::new(
+                &scores, &present, names, bootstrap,
+            )?));
         }
         let labels: Option<Vec<u32>> = samples().map(|sample| sample.label).collect();
         let labels = labels.context("an image without a label among labelled ones")?;

@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use fcmae_blocks::{BlockKind, Pass};
-use fcmae_checkpoint::{Architecture, BlockVersion, Weights, read_weights};
+use fcmae_blocks::Pass;
+use fcmae_checkpoint::{Weights, read_weights};
 use fcmae_encoder::{Classifier, EncoderConfig, FeaturePyramid, SparseEncoder};
+use fcmae_model::encoder_config;
 use tch::{Device, Kind, Tensor, nn, no_grad};
 
 use super::config::InferenceConfig;
@@ -58,7 +59,10 @@ impl Inference {
         let _ = Machine::set_up(device, config.threads, config.precision.kind());
         let model = EncoderConfig {
             drop_path: 0.0,
-            ..described.model.clone().unwrap_or_else(|| encoder(&weights.architecture))
+            ..described
+                .model
+                .clone()
+                .unwrap_or_else(|| encoder_config(&weights.architecture))
         };
         let network = Network::load(&weights, &model, device)?;
         let (class_names, are_named) = class_names(&weights, &described, &config)?;
@@ -73,6 +77,20 @@ impl Inference {
             network,
             device,
         })
+    }
+
+    /// The same weights on other images: a folder or manifest where there is one at `data`, else a named data set.
+    #[must_use]
+    pub fn with_data(mut self, data: &str) -> Inference {
+        let path = PathBuf::from(data);
+        let is_path = path.exists() || data.contains(std::path::MAIN_SEPARATOR) || data.ends_with(".csv");
+        let config = &mut self.config.data;
+        (config.path, config.dataset) = if is_path {
+            (Some(path), None)
+        } else {
+            (None, Some(data.to_owned()))
+        };
+        self
     }
 
     /// Whether there is a head.
@@ -98,11 +116,21 @@ impl Inference {
     /// Normalised images → logits `[N, K]`, row-major.
     pub(super) fn logits(&self, batch: &Decoded) -> Result<Vec<f32>> {
         let Network::Classifier(classifier) = &self.network else {
-            return Err(self.check_head().err().map_or_else(|| anyhow::anyhow!("no head"), Into::into));
+            return Err(self
+                .check_head()
+                .err()
+                .map_or_else(|| anyhow::anyhow!("no head"), Into::into));
         };
         let images = self.tensor(batch)?;
-        let logits = no_grad(|| classifier.forward(&images, &Pass::default())).map_err(InputError::section)?;
-        Ok(Vec::try_from(logits.to_kind(Kind::Float).to_device(Device::Cpu).contiguous().view([-1]))?)
+        let logits =
+            no_grad(|| classifier.forward(&images, &Pass::default())).map_err(InputError::section)?;
+        Ok(Vec::try_from(
+            logits
+                .to_kind(Kind::Float)
+                .to_device(Device::Cpu)
+                .contiguous()
+                .view([-1]),
+        )?)
     }
 
     /// Normalised images → the map of every stage, `[N, C_s, H_s, W_s]`.
@@ -110,7 +138,9 @@ impl Inference {
         let images = self.tensor(batch)?;
         let maps = match &self.network {
             Network::Headless(pyramid) => no_grad(|| pyramid.forward(&images, &Pass::default())),
-            Network::Classifier(classifier) => no_grad(|| classifier.encoder().forward_maps(&images, &Pass::default())),
+            Network::Classifier(classifier) => {
+                no_grad(|| classifier.encoder().forward_maps(&images, &Pass::default()))
+            }
         };
         Ok(maps.map_err(InputError::section)?)
     }
@@ -119,7 +149,8 @@ impl Inference {
     pub(super) fn pooled(&self, batch: &Decoded) -> Result<Vec<Tensor>> {
         let pool = |map: Tensor| {
             let map = map.to_kind(Kind::Float);
-            map.mean_dim([2i64, 3].as_slice(), false, Kind::Float).to_device(Device::Cpu)
+            map.mean_dim([2i64, 3].as_slice(), false, Kind::Float)
+                .to_device(Device::Cpu)
         };
         Ok(self.maps(batch)?.into_iter().map(pool).collect())
     }
@@ -131,7 +162,9 @@ impl Inference {
 
     fn tensor(&self, batch: &Decoded) -> Result<Tensor> {
         let images = Tensor::f_from_slice(&batch.images)?.f_view(batch.shape().map(|side| side as i64))?;
-        Ok(images.f_to_device(self.device)?.to_kind(self.config.precision.kind()))
+        Ok(images
+            .f_to_device(self.device)?
+            .to_kind(self.config.precision.kind()))
     }
 }
 
@@ -152,22 +185,6 @@ impl Network {
     }
 }
 
-/// The encoder of weights that do not come from a run.
-fn encoder(architecture: &Architecture) -> EncoderConfig {
-    EncoderConfig {
-        name: architecture.size().unwrap_or("imported").to_owned(),
-        depths: architecture.depths.clone(),
-        dims: architecture.dims.clone(),
-        in_chans: architecture.in_chans,
-        stem_stride: architecture.stem_stride,
-        block: match architecture.block {
-            BlockVersion::V1 => BlockKind::V1,
-            BlockVersion::V2 => BlockKind::V2,
-        },
-        ..EncoderConfig::default()
-    }
-}
-
 /// Names of the outputs: those of the settings, else of the file, else numbers; and whether they are names.
 fn class_names(
     weights: &Weights,
@@ -177,7 +194,9 @@ fn class_names(
     let Some(classes) = weights.architecture.classes else {
         return Ok((Vec::new(), false));
     };
-    let given = [&config.labels.classes, &described.class_names].into_iter().find(|names| !names.is_empty());
+    let given = [&config.labels.classes, &described.class_names]
+        .into_iter()
+        .find(|names| !names.is_empty());
     match given {
         None => Ok(((0..classes).map(|class| class.to_string()).collect(), false)),
         Some(names) if names.len() == classes => Ok((names.clone(), true)),

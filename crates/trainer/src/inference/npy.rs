@@ -1,30 +1,23 @@
 //! NumPy's file format, version 1.0, for f32: written in ten lines, so no library is taken in for it.
 
-use std::io::Write;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use fcmae_checkpoint::{CheckpointError, replace_file};
 
 /// Writes little-endian f32 of this shape, row-major; atomically.
-pub(super) fn write_npy(path: &Path, shape: &[usize], bytes: &[u8]) -> Result<()> {
+pub(super) fn write_npy(path: &Path, shape: &[usize], bytes: &[u8]) -> Result<(), CheckpointError> {
     let sides: Vec<String> = shape.iter().map(usize::to_string).collect();
     let comma = if shape.len() == 1 { "," } else { "" }; // a tuple of one
     let sides = sides.join(", ") + comma;
     let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({sides}), }}");
     // magic (6), version (2), length (2), header, padding, newline: a multiple of 64
     let length = (10 + header.len() + 1).next_multiple_of(64) - 10;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let write = || {
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    replace_file(path, |file| {
         file.write_all(b"\x93NUMPY\x01\x00")?;
-        file.write_all(&u16::try_from(length).unwrap_or(u16::MAX).to_le_bytes())?;
-        file.write_all(format!("{header:<width$}\n", width = length - 1).as_bytes())?;
-        file.write_all(bytes)?;
-        file.as_file().sync_all()?;
-        file.persist(path)?;
-        std::io::Result::Ok(())
-    };
-    write().with_context(|| path.display().to_string())
+        file.write_all(&(length as u16).to_le_bytes())?; // a shape is a few numbers
+        writeln!(file, "{header:<width$}", width = length - 1)?;
+        file.write_all(bytes)
+    })
 }
 
 #[cfg(test)]

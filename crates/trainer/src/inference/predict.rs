@@ -45,7 +45,11 @@ impl Inference {
         let mut done = Predictions::default();
         for batch in self.decoder().batches(files)? {
             let batch = batch?;
-            let logits = if batch.images.is_empty() { Vec::new() } else { self.logits(&batch)? };
+            let logits = if batch.images.is_empty() {
+                Vec::new()
+            } else {
+                self.logits(&batch)?
+            };
             let mut rows = logits.chunks_exact(classes);
             for (file, result) in batch.files {
                 match result {
@@ -78,7 +82,9 @@ impl Inference {
     /// # Errors
     /// A folder or manifest without pictures.
     pub fn files(&self, path: &Path) -> Result<Vec<PathBuf>> {
-        let is_manifest = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
+        let is_manifest = path
+            .extension()
+            .is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
         if !path.is_dir() && !is_manifest {
             return Ok(vec![path.to_owned()]);
         }
@@ -86,7 +92,11 @@ impl Inference {
             path: Some(path.to_owned()),
             ..self.config.data.clone()
         };
-        Ok(Dataset::open(&data)?.samples().iter().map(|sample| sample.path.clone()).collect())
+        Ok(Dataset::open(&data)?
+            .samples()
+            .iter()
+            .map(|sample| sample.path.clone())
+            .collect())
     }
 
     /// The `k` most likely classes with their probabilities, best first: of all classes together (softmax), or each
@@ -94,11 +104,17 @@ impl Inference {
     #[must_use]
     pub fn most_likely(&self, logits: &[f32], k: usize) -> Vec<(usize, f64)> {
         let shares = if self.is_sigmoid {
-            logits.iter().map(|&z| 1.0 / (1.0 + f64::from(-z).exp())).collect()
+            logits
+                .iter()
+                .map(|&z| 1.0 / (1.0 + f64::from(-z).exp()))
+                .collect()
         } else {
             softmax(logits)
         };
-        top_k_classes(logits, k).into_iter().map(|class| (class, shares[class])).collect()
+        top_k_classes(logits, k)
+            .into_iter()
+            .map(|class| (class, shares[class]))
+            .collect()
     }
 }
 
@@ -120,9 +136,15 @@ mod tests {
 
     #[test]
     fn a_list_is_read_line_by_line() {
-        let all: Vec<_> = listed("a b.png\r\n\n  \nc.png".as_bytes()).map(Result::unwrap).collect();
+        let all: Vec<_> = listed("a b.png\r\n\n  \nc.png".as_bytes())
+            .map(Result::unwrap)
+            .collect();
         assert_eq!(all, [Path::new("a b.png"), Path::new("c.png")]);
-        let bad = listed(&b"a.png\n\xff.png\n"[..]).nth(1).unwrap().unwrap_err().to_string();
+        let bad = listed(&b"a.png\n\xff.png\n"[..])
+            .nth(1)
+            .unwrap()
+            .unwrap_err()
+            .to_string();
         assert!(bad.starts_with("line 2 of the list of pictures: "), "{bad}");
     }
 }

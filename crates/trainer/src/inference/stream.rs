@@ -91,7 +91,10 @@ impl Decoder {
                 }
             }
         };
-        thread::Builder::new().name("fcmae-decode".to_owned()).spawn(make).context("starting a thread that decodes")?;
+        thread::Builder::new()
+            .name("fcmae-decode".to_owned())
+            .spawn(make)
+            .context("starting a thread that decodes")?;
         Ok(receiver)
     }
 
@@ -102,7 +105,9 @@ impl Decoder {
             Err(error) => (file, Err(error)),
             Ok(image) => {
                 // the evaluation transform draws nothing
-                let ready = self.transform.apply(&image, &mut Stream::new(0, Purpose::Augment, 0, 0));
+                let ready = self
+                    .transform
+                    .apply(&image, &mut Stream::new(0, Purpose::Augment, 0, 0));
                 let mut numbers = vec![0.0; one.iter().product()];
                 self.normalize.write(&ready, &mut numbers);
                 (file, Ok(numbers))
@@ -142,17 +147,33 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = |i: usize| folder.path().join(format!("{i}.png"));
         for i in 0..7u8 {
-            image::RgbImage::from_pixel(20, 20, image::Rgb([i * 30; 3])).save(file(usize::from(i))).unwrap();
+            image::RgbImage::from_pixel(20, 20, image::Rgb([i * 30; 3]))
+                .save(file(usize::from(i)))
+                .unwrap();
         }
         fs::write(file(4), "no picture").unwrap();
         let files: Vec<_> = (0..7).map(|i| Ok(file(i))).collect();
-        let batches: Vec<_> = Decoder::new(&config()).batches(files.into_iter()).unwrap().iter().collect();
+        let batches: Vec<_> = Decoder::new(&config())
+            .batches(files.into_iter())
+            .unwrap()
+            .iter()
+            .collect();
         let batches: Vec<Decoded> = batches.into_iter().map(Result::unwrap).collect();
         let shapes: Vec<_> = batches.iter().map(Decoded::shape).collect();
         assert_eq!(shapes, [[3, 3, 8, 12], [2, 3, 8, 12], [1, 3, 8, 12]]);
-        let names: Vec<_> = batches.iter().flat_map(|b| b.files.iter().map(|(f, _)| f.clone())).collect();
+        let names: Vec<_> = batches
+            .iter()
+            .flat_map(|b| b.files.iter().map(|(f, _)| f.clone()))
+            .collect();
         assert_eq!(names, (0..7).map(file).collect::<Vec<_>>());
-        assert!(batches[1].files[1].1.as_ref().unwrap_err().to_string().contains("4.png"));
+        assert!(
+            batches[1].files[1]
+                .1
+                .as_ref()
+                .unwrap_err()
+                .to_string()
+                .contains("4.png")
+        );
         // one grey each, so the first number of an image tells which it is
         let first = |batch: &Decoded, at: usize| batch.images[at * 3 * 8 * 12];
         let normalised = |byte: f32| (byte / 255.0 - 0.485) / 0.229;
@@ -162,8 +183,16 @@ mod tests {
 
     #[test]
     fn an_error_of_the_list_ends_it() {
-        let files = vec![Ok("a.png".into()), Err(anyhow::anyhow!("the pipe broke")), Ok("b.png".into())];
-        let batches: Vec<_> = Decoder::new(&config()).batches(files.into_iter()).unwrap().iter().collect();
+        let files = vec![
+            Ok("a.png".into()),
+            Err(anyhow::anyhow!("the pipe broke")),
+            Ok("b.png".into()),
+        ];
+        let batches: Vec<_> = Decoder::new(&config())
+            .batches(files.into_iter())
+            .unwrap()
+            .iter()
+            .collect();
         assert_eq!(batches.len(), 1);
         assert_eq!(batches[0].as_ref().unwrap_err().to_string(), "the pipe broke");
     }

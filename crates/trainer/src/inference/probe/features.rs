@@ -36,22 +36,35 @@ impl Features {
         folder: &Path,
     ) -> Result<(Features, bool)> {
         let key = key(inference, dataset)?;
-        let file = folder.join(format!("features-{split}-{:016x}.safetensors", hash64(key.as_bytes())));
+        let file = folder.join(format!(
+            "features-{split}-{:016x}.safetensors",
+            hash64(key.as_bytes())
+        ));
         if let Some(stages) = load(&file, &key, inference.model.dims.len()) {
             return Ok((Features::new(stages), true));
         }
-        let files: Vec<_> = dataset.samples().iter().map(|sample| Ok(sample.path.clone())).collect();
+        let files: Vec<_> = dataset
+            .samples()
+            .iter()
+            .map(|sample| Ok(sample.path.clone()))
+            .collect();
         let mut embedding = inference.embed(files.into_iter(), Level::Stages)?;
         if !embedding.unreadable.is_empty() {
             let first = embedding.unreadable.swap_remove(0);
             return Err(crate::error::InputError::Argument {
-                message: format!("{}; a probe needs every picture: mend or remove it", first.problem),
+                message: format!(
+                    "{}; a probe needs every picture: mend or remove it",
+                    first.problem
+                ),
             }
             .into());
         }
         fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-        let tensors: Tensors =
-            embedding.features.iter().map(|(name, t)| (name.clone(), fcmae_model::to_data(t))).collect();
+        let tensors: Tensors = embedding
+            .features
+            .iter()
+            .map(|(name, t)| (name.clone(), fcmae_model::to_data(t)))
+            .collect();
         write_safetensors(&file, &tensors, &[(KEY.to_owned(), key)].into())?;
         Ok((Features::new(embedding.features.into_values().collect()), false))
     }
@@ -64,11 +77,18 @@ impl Features {
 
     /// The rows of a part of the data set that these features are of.
     pub(super) fn rows_of(&self, whole: &Dataset, part: &Dataset) -> Vec<Tensor> {
-        let places: HashMap<u64, i64> =
-            whole.samples().iter().zip(0i64..).map(|(sample, at)| (sample.id, at)).collect();
+        let places: HashMap<u64, i64> = whole
+            .samples()
+            .iter()
+            .zip(0i64..)
+            .map(|(sample, at)| (sample.id, at))
+            .collect();
         let rows: Vec<i64> = part.samples().iter().map(|sample| places[&sample.id]).collect();
         let rows = Tensor::from_slice(&rows);
-        self.layers.iter().map(|layer| layer.index_select(0, &rows)).collect()
+        self.layers
+            .iter()
+            .map(|layer| layer.index_select(0, &rows))
+            .collect()
     }
 }
 
@@ -79,7 +99,10 @@ fn key(inference: &Inference, dataset: &Dataset) -> Result<String> {
     for sample in dataset.samples() {
         let (size, changed) = match fs::metadata(&sample.path) {
             Ok(meta) => {
-                let since = meta.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+                let since = meta
+                    .modified()
+                    .ok()
+                    .and_then(|time| time.duration_since(UNIX_EPOCH).ok());
                 (meta.len(), since.map_or(0, |since| since.as_nanos()))
             }
             Err(_) => (0, 0), // reading it will say more
@@ -108,7 +131,9 @@ fn load(file: &Path, key: &str, stages: usize) -> Option<Vec<Tensor>> {
     }
     let stage = |s: usize| {
         let name = format!("stage{s}");
-        fcmae_model::from_data(&name, tensors.get(&name)?).ok().filter(|t| t.kind() == Kind::Float)
+        fcmae_model::from_data(&name, tensors.get(&name)?)
+            .ok()
+            .filter(|t| t.kind() == Kind::Float)
     };
     (0..stages).map(stage).collect()
 }

@@ -37,13 +37,21 @@ impl Votes {
             let (similarity, nearest) = rows.matmul(&self.bank).topk(largest, 1, true, true); // [m, k]
             // the largest similarity is 1, so that exp does not overflow for any temperature
             let weight = ((similarity - 1.0) / self.temperature).exp();
-            let label = self.labels.index_select(0, &nearest.flatten(0, -1)).view_as(&nearest);
+            let label = self
+                .labels
+                .index_select(0, &nearest.flatten(0, -1))
+                .view_as(&nearest);
             for (shares, &k) in shares.iter_mut().zip(ks) {
                 let k = (k as i64).min(largest);
                 let empty = Tensor::zeros([rows.size()[0], self.classes], (Kind::Double, rows.device()));
                 let votes = empty.scatter_add(1, &label.narrow(1, 0, k), &weight.narrow(1, 0, k));
-                let all = votes.sum_dim_intlist([1i64].as_slice(), true, Kind::Double).clamp_min(f64::MIN_POSITIVE);
-                let rows = (votes / all).to_kind(Kind::Float).to_device(tch::Device::Cpu).contiguous();
+                let all = votes
+                    .sum_dim_intlist([1i64].as_slice(), true, Kind::Double)
+                    .clamp_min(f64::MIN_POSITIVE);
+                let rows = (votes / all)
+                    .to_kind(Kind::Float)
+                    .to_device(tch::Device::Cpu)
+                    .contiguous();
                 shares.extend(Vec::<f32>::try_from(rows.view([-1]))?);
             }
         }
@@ -54,7 +62,9 @@ impl Votes {
 /// Rows of length 1; a row of zeros stays. In f64, so that similarities of near images differ.
 fn unit(features: &Tensor) -> Tensor {
     let x = features.to_kind(Kind::Double);
-    let length = x.norm_scalaropt_dim(2.0, [1i64].as_slice(), true).clamp_min(1e-12);
+    let length = x
+        .norm_scalaropt_dim(2.0, [1i64].as_slice(), true)
+        .clamp_min(1e-12);
     x / length
 }
 
@@ -81,11 +91,19 @@ mod tests {
     #[test]
     fn votes_are_the_definition() {
         let (bank, labels, temperature) = (at(&[0.0, 0.4, 1.3]), [2, 0, 0], 0.5);
-        let votes = Votes::new(&bank, &labels, 3, temperature).of(&at(&[0.3]), &[2]).unwrap();
+        let votes = Votes::new(&bank, &labels, 3, temperature)
+            .of(&at(&[0.3]), &[2])
+            .unwrap();
         let weight = |angle: f64| (angle.cos() / temperature).exp();
         let (near, far) = (weight(0.1), weight(0.3));
         let expected = [near / (near + far), 0.0, far / (near + far)];
-        assert!(votes[0].iter().zip(expected).all(|(a, b)| (f64::from(*a) - b).abs() < 1e-6), "{votes:?}");
+        assert!(
+            votes[0]
+                .iter()
+                .zip(expected)
+                .all(|(a, b)| (f64::from(*a) - b).abs() < 1e-6),
+            "{votes:?}"
+        );
     }
 
     #[test]

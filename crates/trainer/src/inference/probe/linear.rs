@@ -23,7 +23,12 @@ pub(super) struct Setting {
 impl Setting {
     /// Every learning rate with every decay.
     pub(super) fn grid(config: &LinearProbeConfig) -> Vec<Setting> {
-        let with = |&lr: &f64| config.weight_decay.iter().map(move |&weight_decay| Setting { lr, weight_decay });
+        let with = |&lr: &f64| {
+            config
+                .weight_decay
+                .iter()
+                .map(move |&weight_decay| Setting { lr, weight_decay })
+        };
         config.lr.iter().flat_map(with).collect()
     }
 }
@@ -50,7 +55,15 @@ pub(super) fn fit(
     settings: &[Setting],
 ) -> LinearProbes {
     let config = &inference.config;
-    fit_on(features, labels, classes, settings, &config.linear, config.seed, inference.device)
+    fit_on(
+        features,
+        labels,
+        classes,
+        settings,
+        &config.linear,
+        config.seed,
+        inference.device,
+    )
 }
 
 fn fit_on(
@@ -70,7 +83,10 @@ fn fit_on(
     let std = x.std_dim([0i64].as_slice(), false, true).clamp_min(LEAST_STD);
     let x = (x - &mean) / &std;
     let labels: Vec<i64> = labels.iter().map(|&label| i64::from(label)).collect();
-    let y = Tensor::from_slice(&labels).to_device(device).one_hot(k).to_kind(Kind::Float); // [N, K]
+    let y = Tensor::from_slice(&labels)
+        .to_device(device)
+        .one_hot(k)
+        .to_kind(Kind::Float); // [N, K]
     let column = |of: fn(&Setting) -> f64| {
         let values: Vec<f32> = settings.iter().map(|setting| of(setting) as f32).collect();
         Tensor::from_slice(&values).view([g, 1, 1]).to_device(device)
@@ -96,7 +112,11 @@ fn fit_on(
             step += 1;
             weight.value *= 1.0 - &lr * &decay;
             weight.step(&x.tr().matmul(&error), &lr, step);
-            bias.step(&error.sum_dim_intlist([1i64].as_slice(), true, Kind::Float), &lr, step);
+            bias.step(
+                &error.sum_dim_intlist([1i64].as_slice(), true, Kind::Float),
+                &lr,
+                step,
+            );
         }
     }
     LinearProbes {
@@ -142,7 +162,9 @@ impl LinearProbes {
         let at = setting as i64;
         let x = (features.to_device(self.mean.device()) - &self.mean) / &self.std;
         let logits = x.matmul(&self.weight.get(at)) + self.bias.get(at);
-        Ok(Vec::try_from(logits.to_device(Device::Cpu).contiguous().view([-1]))?)
+        Ok(Vec::try_from(
+            logits.to_device(Device::Cpu).contiguous().view([-1]),
+        )?)
     }
 }
 
@@ -178,8 +200,14 @@ mod tests {
     #[test]
     fn what_is_separable_is_separated() {
         let settings = [
-            Setting { lr: 1e-5, weight_decay: 0.0 },
-            Setting { lr: 0.03, weight_decay: 0.0 },
+            Setting {
+                lr: 1e-5,
+                weight_decay: 0.0,
+            },
+            Setting {
+                lr: 0.03,
+                weight_decay: 0.0,
+            },
         ];
         let probes = train(&settings);
         let (x, labels) = clouds(150, 2);
@@ -189,13 +217,27 @@ mod tests {
         };
         assert!(accuracy(1) > 0.97, "{}", accuracy(1));
         // a hundred times slower has not arrived: its logits are still small
-        let largest = |at| probes.scores(&x, at).unwrap().into_iter().fold(0f32, |a, b| a.max(b.abs()));
-        assert!(largest(0) < 0.1 && largest(1) > 1.0, "{} {}", largest(0), largest(1));
+        let largest = |at| {
+            probes
+                .scores(&x, at)
+                .unwrap()
+                .into_iter()
+                .fold(0f32, |a, b| a.max(b.abs()))
+        };
+        assert!(
+            largest(0) < 0.1 && largest(1) > 1.0,
+            "{} {}",
+            largest(0),
+            largest(1)
+        );
     }
 
     #[test]
     fn settings_do_not_touch_each_other_and_runs_repeat() {
-        let setting = |lr| Setting { lr, weight_decay: 0.1 };
+        let setting = |lr| Setting {
+            lr,
+            weight_decay: 0.1,
+        };
         let (together, alone) = (train(&[setting(1e-3), setting(1e-2)]), train(&[setting(1e-2)]));
         let (x, _) = clouds(20, 3);
         let (a, b) = (together.scores(&x, 1).unwrap(), alone.scores(&x, 0).unwrap());
@@ -205,7 +247,10 @@ mod tests {
 
     #[test]
     fn decay_shrinks_the_weights() {
-        let settings = [0.0, 10.0].map(|weight_decay| Setting { lr: 1e-2, weight_decay });
+        let settings = [0.0, 10.0].map(|weight_decay| Setting {
+            lr: 1e-2,
+            weight_decay,
+        });
         let probes = train(&settings);
         let norm = |at| probes.weight.get(at).square().sum(Kind::Float).double_value(&[]);
         assert!(norm(1) < 0.5 * norm(0), "{} {}", norm(0), norm(1));

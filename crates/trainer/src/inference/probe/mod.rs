@@ -96,8 +96,10 @@ impl Inference {
         self.refuse_overlap(&train, &test)?;
         let train = train.label_subset(self.config.labels.fraction, self.config.seed)?;
         let (fit, val) = train.split_validation(self.config.linear.val_fraction, self.config.seed)?;
-        let (train_features, train_cached) = Features::load_or_compute(self, &train, &self.config.data.split, cache)?;
-        let (test_features, test_cached) = Features::load_or_compute(self, &test, &self.config.test_split, cache)?;
+        let (train_features, train_cached) =
+            Features::load_or_compute(self, &train, &self.config.data.split, cache)?;
+        let (test_features, test_cached) =
+            Features::load_or_compute(self, &test, &self.config.test_split, cache)?;
         let rows = |part: &Dataset| train_features.rows_of(&train, part);
         let labels = |dataset: &Dataset| {
             let all: Option<Vec<u32>> = dataset.samples().iter().map(|sample| sample.label).collect();
@@ -116,15 +118,25 @@ impl Inference {
         };
         let classes = train.class_names().len();
         let linear = self.linear_trials(&fit, &val, classes)?;
-        let linear_choice = best(&linear, |trial| trial.1.val_accuracy).context("no linear probe was tried")?;
+        let linear_choice =
+            best(&linear, |trial| trial.1.val_accuracy).context("no linear probe was tried")?;
         let (layer, trial) = linear_choice;
-        let setting = Setting { lr: trial.lr, weight_decay: trial.weight_decay };
+        let setting = Setting {
+            lr: trial.lr,
+            weight_decay: trial.weight_decay,
+        };
         let all = [setting];
         let probes = linear::fit(self, &train_part.layers[*layer], train_part.labels, classes, &all);
         let linear_test = measure(&probes.scores(&test_part.layers[*layer], 0)?)?;
         let knn = self.knn_trials(&fit, &val, classes)?;
-        let (layer, neighbours) = best(&knn, |trial| trial.1.val_accuracy).context("no neighbours were tried")?;
-        let votes = knn::Votes::new(&train_part.layers[*layer], train_part.labels, classes, self.config.knn.temperature);
+        let (layer, neighbours) =
+            best(&knn, |trial| trial.1.val_accuracy).context("no neighbours were tried")?;
+        let votes = knn::Votes::new(
+            &train_part.layers[*layer],
+            train_part.labels,
+            classes,
+            self.config.knn.temperature,
+        );
         let all = votes.of(&test_part.layers[*layer], &[neighbours.k])?;
         Ok(ProbeReport {
             class_names: train.class_names().to_vec(),
@@ -162,8 +174,13 @@ impl Inference {
 
     /// A manifest, and a folder without parts, yield the same images whatever split is asked for.
     fn refuse_overlap(&self, train: &Dataset, test: &Dataset) -> Result<(), InputError> {
-        let trained: std::collections::HashSet<_> = train.samples().iter().map(|sample| &sample.path).collect();
-        let Some(both) = test.samples().iter().find(|sample| trained.contains(&sample.path)) else {
+        let trained: std::collections::HashSet<_> =
+            train.samples().iter().map(|sample| &sample.path).collect();
+        let Some(both) = test
+            .samples()
+            .iter()
+            .find(|sample| trained.contains(&sample.path))
+        else {
             return Ok(());
         };
         let message = format!(
@@ -174,18 +191,26 @@ impl Inference {
         Err(InputError::config("test_split", message))
     }
 
-    fn linear_trials(&self, fit: &Labelled, val: &Labelled, classes: usize) -> Result<Vec<(usize, LinearTrial)>> {
+    fn linear_trials(
+        &self,
+        fit: &Labelled,
+        val: &Labelled,
+        classes: usize,
+    ) -> Result<Vec<(usize, LinearTrial)>> {
         let settings = Setting::grid(&self.config.linear);
         let mut trials = Vec::new();
         for (layer, (x, held_out)) in fit.layers.iter().zip(&val.layers).enumerate() {
             let probes = linear::fit(self, x, fit.labels, classes, &settings);
             for (at, setting) in settings.iter().enumerate() {
-                trials.push((layer, LinearTrial {
-                    layer: layer_name(layer, fit.layers.len()),
-                    lr: setting.lr,
-                    weight_decay: setting.weight_decay,
-                    val_accuracy: accuracy(&probes.scores(held_out, at)?, val.labels, classes)?,
-                }));
+                trials.push((
+                    layer,
+                    LinearTrial {
+                        layer: layer_name(layer, fit.layers.len()),
+                        lr: setting.lr,
+                        weight_decay: setting.weight_decay,
+                        val_accuracy: accuracy(&probes.scores(held_out, at)?, val.labels, classes)?,
+                    },
+                ));
             }
         }
         Ok(trials)
@@ -197,11 +222,14 @@ impl Inference {
         for (layer, (x, held_out)) in fit.layers.iter().zip(&val.layers).enumerate() {
             let votes = knn::Votes::new(x, fit.labels, classes, settings.temperature);
             for (&k, scores) in settings.k.iter().zip(votes.of(held_out, &settings.k)?) {
-                trials.push((layer, KnnTrial {
-                    layer: layer_name(layer, fit.layers.len()),
-                    k,
-                    val_accuracy: accuracy(&scores, val.labels, classes)?,
-                }));
+                trials.push((
+                    layer,
+                    KnnTrial {
+                        layer: layer_name(layer, fit.layers.len()),
+                        k,
+                        val_accuracy: accuracy(&scores, val.labels, classes)?,
+                    },
+                ));
             }
         }
         Ok(trials)
@@ -210,12 +238,17 @@ impl Inference {
 
 /// The last layer is [`LAST`].
 fn layer_name(layer: usize, layers: usize) -> String {
-    if layer + 1 == layers { LAST.to_owned() } else { format!("stage {layer}") }
+    if layer + 1 == layers {
+        LAST.to_owned()
+    } else {
+        format!("stage {layer}")
+    }
 }
 
 /// The first of the largest.
 fn best<T>(all: &[T], height: impl Fn(&T) -> f64) -> Option<&T> {
-    all.iter().reduce(|best, next| if height(next) > height(best) { next } else { best })
+    all.iter()
+        .reduce(|best, next| if height(next) > height(best) { next } else { best })
 }
 
 fn accuracy(scores: &[f32], labels: &[u32], classes: usize) -> Result<f64> {
@@ -228,7 +261,10 @@ mod tests {
 
     #[test]
     fn of_equal_trials_the_first_is_chosen() {
-        assert_eq!(best(&[(0.5, 'a'), (0.7, 'b'), (0.7, 'c')], |t| t.0), Some(&(0.7, 'b')));
+        assert_eq!(
+            best(&[(0.5, 'a'), (0.7, 'b'), (0.7, 'c')], |t| t.0),
+            Some(&(0.7, 'b'))
+        );
         assert_eq!(best(&[] as &[(f64, char)], |t| t.0), None);
     }
 
