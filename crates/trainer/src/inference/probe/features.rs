@@ -111,7 +111,7 @@ fn key(inference: &Inference, dataset: &Dataset) -> Result<String> {
     }
     let key = serde_json::json!({
         "weights": sha256_file(&inference.file)?,
-        "transform": [&data.image_size[..], &[]].concat(),
+        "image_size": data.image_size,
         "crop_pct": config.crop_pct,
         "color": data.color,
         "mean": data.mean,
