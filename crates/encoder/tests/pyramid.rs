@@ -43,7 +43,7 @@ fn maps_are_those_of_the_dense_network() {
     {
         let stride = stride as i64;
         assert_eq!(map.size(), [2, channels as i64, 32 / stride, 48 / stride]);
-        assert_close("map", &map.permute([0, 2, 3, 1]), &expected, F64);
+        assert_close("map", &map.permute([0, 2, 3, 1]), &expected, F64.forward);
     }
 }
 
