@@ -17,7 +17,9 @@
 //! checkpoint lies between two optimizer steps, never inside an accumulation window; what a stop throws away is
 //! taken again.
 //!
-//! It knows no command line and prints to stderr only. It does not fine-tune or probe yet.
+//! [`Inference`] uses weights of any origin: predictions, measures, features, probes.
+//!
+//! It knows no command line and prints to stderr only. It does not fine-tune yet.
 //!
 //! ```
 //! use fcmae_trainer::{PretrainConfig, is_decayed};
