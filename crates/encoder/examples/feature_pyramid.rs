@@ -47,7 +47,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let images = &bright * 2.0 - 1.0 + Tensor::randn([2, 3, 90, 120], (Kind::Float, Device::Cpu));
     let mut optimizer = nn::AdamW::default().build(&vs, 3e-3)?;
     let mut losses = Vec::new();
-    for step in 0..30 {
+    for _ in 0..30 {
         let loss = forward(&images)?.binary_cross_entropy_with_logits::<Tensor>(
             &bright,
             None,

@@ -27,7 +27,7 @@ fn randomise(vs: &nn::VarStore) {
 
 #[test]
 fn maps_are_those_of_the_dense_network() {
-    let vs = nn::VarStore::new(Device::Cpu);
+    let mut vs = nn::VarStore::new(Device::Cpu);
     let pyramid = FeaturePyramid::new(&vs.root(), &config()).unwrap();
     randomise(&vs);
     vs.double();
