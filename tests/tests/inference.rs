@@ -236,6 +236,72 @@ fn evaluation_counts_what_was_predicted() {
 }
 
 #[test]
+fn several_labels_a_picture_are_decided_one_by_one() {
+    let place = with_classifier();
+    let all = lines(&run(&place, &["predict", "model.pth", "images", "--json"]).ended(0));
+    let logits = |line: &Value| -> Vec<f64> {
+        let logits = line["logits"].as_array().unwrap();
+        logits.iter().map(|x| x.as_f64().unwrap()).collect()
+    };
+    let classes = logits(&all[0]).len();
+    let columns: Vec<String> = (0..classes).map(|class| format!("c{class}")).collect();
+    // the decisions themselves, but for one of the first picture
+    let row = |(i, line): (usize, &Value)| {
+        let decisions = logits(line).into_iter().enumerate();
+        let cells = decisions.map(|(class, z)| u8::from((z > 0.0) != (i == 0 && class == 0)).to_string());
+        format!(
+            "{},{}\n",
+            line["file"].as_str().unwrap(),
+            cells.collect::<Vec<_>>().join(",")
+        )
+    };
+    let rows: String = all.iter().enumerate().map(row).collect();
+    place.write("several.csv", format!("path,{}\n{rows}", columns.join(",")));
+    let set = format!("labels.columns={columns:?}");
+    let kind = "labels.kind=multi_label";
+    let args = [
+        "evaluate",
+        "model.pth",
+        "--data",
+        "several.csv",
+        "--set",
+        kind,
+        "--set",
+        &set,
+        "--json",
+    ];
+    let report = run(&place, &args).ended(0).json();
+    let measures = &report["report"]["multi_label"];
+    assert_eq!(measures["exact_match"]["value"], 23.0 / 24.0);
+    let micro = measures["micro_f1"]["value"].as_f64().unwrap();
+    assert!(micro > 0.95 && micro < 1.0, "{measures}");
+    assert_eq!(measures["per_class"].as_array().unwrap().len(), classes);
+    let table = run(&place, &args[..8]).ended(0);
+    assert!(
+        table.stdout.contains("micro F1") && table.stdout.contains("c0"),
+        "{}",
+        table.stdout
+    );
+    assert_eq!(place.list("evaluation"), ["report.json"]); // there is no matrix to draw
+    // and a probability is each class's own
+    let args = [
+        "predict",
+        "model.pth",
+        "images/00.png",
+        "--json",
+        "--set",
+        kind,
+        "--set",
+        &set,
+    ];
+    let line = &lines(&run(&place, &args).ended(0))[0];
+    for top in line["top"].as_array().unwrap() {
+        let z = logits(line)[top["index"].as_u64().unwrap() as usize];
+        assert!((top["probability"].as_f64().unwrap() - 1.0 / (1.0 + (-z).exp())).abs() < 1e-6);
+    }
+}
+
+#[test]
 fn features_are_written_with_their_pictures() {
     let place = with_classifier();
     let ran = run(&place, &["embed", "model.pth", "images", "--stages", "--json"])

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use fcmae_blocks::Pass;
 use fcmae_checkpoint::{Weights, read_weights};
+use fcmae_data::LabelKind;
 use fcmae_encoder::{Classifier, EncoderConfig, FeaturePyramid, SparseEncoder};
 use fcmae_model::encoder_config;
 use tch::{Device, Kind, Tensor, nn, no_grad};
@@ -69,11 +70,11 @@ impl Inference {
         Ok(Inference {
             file: weights.file.clone(),
             notes: weights.notes,
-            config,
             model,
             class_names,
             are_named,
-            is_sigmoid: described.is_sigmoid,
+            is_sigmoid: described.is_sigmoid || config.labels.kind == LabelKind::MultiLabel,
+            config,
             network,
             device,
         })
