@@ -7,6 +7,7 @@ use fcmae_blocks::Pass;
 use fcmae_checkpoint::{Weights, read_weights};
 use fcmae_data::LabelKind;
 use fcmae_encoder::{Classifier, EncoderConfig, FeaturePyramid, SparseEncoder};
+use fcmae_kernels::GrnScope;
 use fcmae_model::encoder_config;
 use tch::{Device, Kind, Tensor, nn, no_grad};
 
@@ -60,6 +61,7 @@ impl Inference {
         let _ = Machine::set_up(device, config.threads, config.precision.kind());
         let model = EncoderConfig {
             drop_path: 0.0,
+            grn_scope: GrnScope::Sample, // the dense network's, whatever the scope of pre-training was (fact sheet §2.4)
             ..described
                 .model
                 .clone()
