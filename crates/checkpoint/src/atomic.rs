@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::error::CheckpointError;
 
 /// What a file is written through.
-pub(crate) trait Sink: Write + Seek {}
+pub trait Sink: Write + Seek {}
 impl<T: Write + Seek> Sink for T {}
 
 /// Writes `file` through `write`: into a temporary file of the same folder, synced, renamed over the old

@@ -61,7 +61,7 @@ mod torch_write;
 mod weights;
 mod write;
 
-pub use atomic::replace_file;
+pub use atomic::{Sink, replace_file};
 pub use checksums::{sha256_file, verify};
 pub use error::CheckpointError;
 pub use folder::{CheckpointFolder, StoredCheckpoint, ValidCheckpoint};
