@@ -1,13 +1,31 @@
 //! Compares the tensors of a file with those a network expects.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::hints::hint;
-use crate::tensor::Tensors;
+use crate::tensor::TensorData;
 
 /// How many names of a list are shown in a message.
 const SHOWN: usize = 3;
+
+/// Something with the shape of a tensor: [`Tensors`](crate::Tensors) can be compared, and so can shapes alone.
+pub trait HasShape {
+    /// Extent of each dimension.
+    fn shape(&self) -> &[usize];
+}
+
+impl HasShape for TensorData {
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+}
+
+impl HasShape for Vec<usize> {
+    fn shape(&self) -> &[usize] {
+        self
+    }
+}
 
 /// A tensor of the right name and the wrong shape.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,9 +60,9 @@ pub struct NameReport {
 ///
 /// # Errors
 /// A [`NameReport`] of everything that does not fit. It does not know the file: its caller names it.
-pub fn check_names(
+pub fn check_names<T: HasShape>(
     expected: &[(String, Vec<usize>)],
-    found: &Tensors,
+    found: &BTreeMap<String, T>,
     allow_missing: &[&str],
     allow_unexpected: &[&str],
 ) -> Result<(), NameReport> {
@@ -57,18 +75,18 @@ pub fn check_names(
     };
     for (name, shape) in expected {
         match found.get(name) {
-            None if !allowed(allow_missing, name) => report.missing.push(name.clone()),
-            Some(tensor) if tensor.shape != *shape => report.misshapen.push(Misshapen {
+            None if !matches_any(allow_missing, name) => report.missing.push(name.clone()),
+            Some(tensor) if tensor.shape() != shape => report.misshapen.push(Misshapen {
                 name: name.clone(),
                 expected: shape.clone(),
-                found: tensor.shape.clone(),
+                found: tensor.shape().to_vec(),
             }),
             _ => {}
         }
     }
     let extra = found
         .keys()
-        .filter(|name| !known.contains(name.as_str()) && !allowed(allow_unexpected, name));
+        .filter(|name| !known.contains(name.as_str()) && !matches_any(allow_unexpected, name));
     report.unexpected.extend(extra.cloned());
     if report.missing.is_empty() && report.unexpected.is_empty() && report.misshapen.is_empty() {
         return Ok(());
@@ -77,7 +95,9 @@ pub fn check_names(
     Err(report)
 }
 
-fn allowed(patterns: &[&str], name: &str) -> bool {
+/// Whether `name` fits one of the patterns, in which `*` stands for any characters.
+#[must_use]
+pub fn matches_any(patterns: &[&str], name: &str) -> bool {
     patterns.iter().any(|pattern| matches(pattern, name))
 }
 
@@ -129,7 +149,7 @@ fn part(what: &str, items: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::TensorData;
+    use crate::Tensors;
 
     fn expected(names: &[(&str, &[usize])]) -> Vec<(String, Vec<usize>)> {
         names
