@@ -13,7 +13,7 @@ use tch::{Device, nn};
 use crate::config::PretrainConfig;
 use crate::error::InputError;
 use crate::evaluation::{Hide, Images};
-use crate::saving::{MODEL, key};
+use crate::run::{MODEL, key};
 
 /// Weights, with the config they were trained under.
 #[derive(Debug)]

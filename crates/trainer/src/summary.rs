@@ -4,10 +4,9 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::config::PretrainConfig;
 use crate::machine::Machine;
 use crate::run_folder::RunFolder;
-use crate::saving::MODEL;
+use crate::run::MODEL;
 use crate::state::State;
 
 /// How a run came to its end.
@@ -61,7 +60,7 @@ pub struct Summary {
 
 impl Summary {
     /// What config, folder and state tell; the rest is empty.
-    pub(crate) fn new(ending: Ending, config: &PretrainConfig, folder: &RunFolder, state: &State) -> Summary {
+    pub(crate) fn new(ending: Ending, epochs: u64, folder: &RunFolder, state: &State) -> Summary {
         let weights = folder.checkpoints().join("last").join(MODEL);
         let pictures = (1..=state.epochs_closed)
             .rev()
@@ -72,7 +71,7 @@ impl Summary {
             images: PathBuf::new(),
             step: state.step,
             epoch: state.epochs_closed,
-            epochs: config.schedule.epochs,
+            epochs,
             resumed_from: None,
             train_loss: state.train_loss,
             first_held_out_loss: state.held_out.first,

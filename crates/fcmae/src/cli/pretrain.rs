@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use fcmae::trainer::{
-    Ending, InputError, PretrainConfig, PretrainOptions, Start, StopFlag, Summary, Verbosity, duration,
+    Ending, InputError, PretrainConfig, RunOptions, Start, StopFlag, Summary, Verbosity, duration,
     pretrain,
 };
 
@@ -45,7 +45,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
             .map(|name| format!("name={}", toml_string(name))),
     );
     let config = PretrainConfig::load(file, &overrides)?;
-    let options = PretrainOptions {
+    let options = RunOptions {
         start: match (args.resume, args.fresh) {
             (true, _) => Start::Resume,
             (_, true) => Start::Fresh,

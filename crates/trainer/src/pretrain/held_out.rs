@@ -9,7 +9,7 @@ use fcmae_masking::{PatchGrid, RandomMask};
 use fcmae_model::{Fcmae, Step};
 use tch::{Device, no_grad};
 
-use crate::batches::images;
+use crate::run::images;
 use crate::config::PretrainConfig;
 use crate::evaluation::Images;
 use crate::stop::StopFlag;
