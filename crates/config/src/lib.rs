@@ -56,5 +56,6 @@ mod source;
 
 pub use difference::{Difference, differences};
 pub use error::ConfigError;
+pub use nearest::nearest;
 pub use origin::Origin;
 pub use resolved::{Resolved, from_str, load, to_toml};

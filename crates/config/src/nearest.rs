@@ -3,8 +3,10 @@
 /// Names less alike than this (Jaro–Winkler, 1 is equal) are not suggested.
 const ALIKE: f64 = 0.83;
 
-/// The candidate most like `name`, if any is alike enough. Case, and `-` for `_`, do not count.
-pub(crate) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+/// The candidate most like `name`, if any is alike enough to have been meant. Case, and `-` for `_`, do not
+/// count.
+#[must_use]
+pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let name = normalised(name);
     candidates
         .into_iter()

@@ -11,17 +11,21 @@ use crate::config::{Cache, DataConfig, ensure};
 use crate::decode::{DecodeOptions, read_image};
 use crate::error::DataError;
 use crate::image::{Color, Image};
+use crate::labels::LabelConfig;
 use crate::source::{self, Listing};
 
 /// One image of a [`Dataset`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Sample {
     /// The file.
     pub path: PathBuf,
     /// Path relative to the source, with `/`: the same on every machine.
     pub name: String,
-    /// Index into [`Dataset::class_names`], where the source knows it.
+    /// Index into [`Dataset::class_names`], where the source knows it; with soft targets the most likely
+    /// class (of two, the second from 0.5 on), with multi-label targets nothing.
     pub label: Option<u32>,
+    /// Soft or multi-label targets, one number for each class (`[labels]`).
+    pub row: Option<Arc<[f32]>>,
     /// Position in the source's sorted list. A part of a data set keeps the ids of the whole, and all
     /// randomness is keyed by them.
     pub id: u64,
@@ -46,12 +50,35 @@ impl Dataset {
     /// # Errors
     /// A value out of range, a missing, empty or unreadable source: each names the key or file.
     pub fn open(config: &DataConfig) -> Result<Dataset, DataError> {
+        Dataset::open_with(config, None)
+    }
+
+    /// Lists the source that `config` names for learning from labels: every image has a label as `labels`
+    /// says. Nothing is decoded yet, and `labels.fraction` is left to
+    /// [`label_subset`](Dataset::label_subset).
+    ///
+    /// A second split must have the classes of the first in their order, which its own labels need not
+    /// give: open it with `classes` set to the first's [`class_names`](Dataset::class_names).
+    ///
+    /// # Errors
+    /// As for [`open`](Dataset::open), and a missing column, an image without a label, a class folder
+    /// without images, an unknown class, a number that is no probability: each names the file and the line
+    /// or folder.
+    pub fn open_labelled(config: &DataConfig, labels: &LabelConfig) -> Result<Dataset, DataError> {
+        labels.validate()?;
+        Dataset::open_with(config, Some(labels))
+    }
+
+    fn open_with(config: &DataConfig, labels: Option<&LabelConfig>) -> Result<Dataset, DataError> {
         config.validate()?;
         match (&config.path, &config.dataset) {
-            (Some(path), _) => Dataset::from_listing(path, source::open_path(path, &config.split)?, config),
+            (Some(path), _) => {
+                let listing = source::open_path(path, &config.split, labels)?;
+                Dataset::from_listing(path, listing, config)
+            }
             (None, Some(name)) => {
                 let home = source::data_home()?;
-                let listing = source::open_named(&home, name, &config.split)?;
+                let listing = source::open_named(&home, name, &config.split, labels)?;
                 Dataset::from_listing(&home.join(name), listing, config)
             }
             (None, None) => Err(DataError::NoSource),
@@ -75,6 +102,7 @@ impl Dataset {
                 path: e.path,
                 name: e.name,
                 label: e.label,
+                row: e.row,
                 id: id as u64,
             })
             .collect();
@@ -177,14 +205,19 @@ impl Dataset {
                 ),
             });
         }
-        let part = |held: bool| {
-            let kept = self.samples.iter().zip(&held_out).filter(|&(_, &h)| h == held);
-            Dataset {
-                samples: kept.map(|(sample, _)| sample.clone()).collect(),
-                ..self.clone()
-            }
-        };
-        Ok((part(false), part(true)))
+        Ok((
+            self.part(|index| !held_out[index]),
+            self.part(|index| held_out[index]),
+        ))
+    }
+
+    /// The samples at the indices that are to be kept, with the ids and classes of the whole.
+    pub(crate) fn part(&self, keep: impl Fn(usize) -> bool) -> Dataset {
+        let kept = self.samples.iter().enumerate().filter(|&(index, _)| keep(index));
+        Dataset {
+            samples: kept.map(|(_, sample)| sample.clone()).collect(),
+            ..self.clone()
+        }
     }
 
     /// For each sample, whether it is held out.
@@ -209,34 +242,48 @@ impl Dataset {
     }
 }
 
+/// A data set that is only a list: `count` samples per label.
+#[cfg(test)]
+pub(crate) fn listed(counts: &[(Option<u32>, usize)]) -> Dataset {
+    let labels = counts
+        .iter()
+        .flat_map(|&(label, n)| (0..n).map(move |i| (label, i)));
+    let samples: Vec<Sample> = labels
+        .enumerate()
+        .map(|(id, (label, i))| Sample {
+            path: PathBuf::new(),
+            name: format!("{label:?}/{i:04}.png"),
+            label,
+            row: None,
+            id: id as u64,
+        })
+        .collect();
+    Dataset {
+        origin: PathBuf::from("listed"),
+        samples,
+        class_names: (0..counts.iter().filter(|(label, _)| label.is_some()).count())
+            .map(|c| c.to_string())
+            .collect(),
+        decode: DecodeOptions::default(),
+        cache: None,
+    }
+}
+
+#[cfg(test)]
+impl Dataset {
+    /// Gives each sample its soft targets.
+    pub(crate) fn set_rows(&mut self, rows: &[&[f32]]) {
+        for (sample, &row) in self.samples.iter_mut().zip(rows) {
+            sample.row = Some(row.into());
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::collections::HashSet;
-
-    /// A data set that is only a list: `count` samples per label.
-    fn listed(counts: &[(Option<u32>, usize)]) -> Dataset {
-        let labels = counts
-            .iter()
-            .flat_map(|&(label, n)| (0..n).map(move |i| (label, i)));
-        let samples: Vec<Sample> = labels
-            .enumerate()
-            .map(|(id, (label, i))| Sample {
-                path: PathBuf::new(),
-                name: format!("{label:?}/{i:04}.png"),
-                label,
-                id: id as u64,
-            })
-            .collect();
-        Dataset {
-            origin: PathBuf::from("listed"),
-            samples,
-            class_names: Vec::new(),
-            decode: DecodeOptions::default(),
-            cache: None,
-        }
-    }
 
     fn ids(dataset: &Dataset) -> Vec<u64> {
         dataset.samples.iter().map(|s| s.id).collect()
@@ -292,7 +339,7 @@ mod tests {
         fn parts_are_disjoint_ordered_and_complete(
             a in 0usize..40, b in 0usize..40, c in 1usize..40, fraction in 0.0f64..1.0, seed in any::<u64>(),
         ) {
-            let dataset = listed(&[(None, a), (Some(0), b), (Some(5), c)]);
+            let dataset = listed(&[(None, a), (Some(0), b), (Some(1), c)]);
             let held_out = dataset.choose(fraction, seed);
             let total = held_out.iter().filter(|&&h| h).count();
             prop_assert_eq!(total, ((a + b + c) as f64 * fraction).round() as usize);

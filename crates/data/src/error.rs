@@ -67,12 +67,12 @@ pub enum DataError {
         extensions: Vec<String>,
     },
     /// A manifest lacks a column.
-    #[error("{file}: no column `{column}`; the header has {}", list(.found))]
+    #[error("{file}: no column `{column}`{}; the header has {}", meant(.column, .found), list(.found))]
     MissingColumn {
         /// The manifest.
         file: PathBuf,
         /// Name of the column that is needed.
-        column: &'static str,
+        column: String,
         /// Names in the header line.
         found: Vec<String>,
     },
@@ -84,6 +84,14 @@ pub enum DataError {
         /// Line, counted from 1; the header is line 1.
         line: u64,
         /// What is wrong there.
+        problem: String,
+    },
+    /// An image or a class folder does not fit what is asked of labels.
+    #[error("{path}: {problem}")]
+    Label {
+        /// The image or folder.
+        path: PathBuf,
+        /// What is wrong and what to do.
         problem: String,
     },
     /// A file could not be read.
@@ -158,8 +166,14 @@ pub enum DataError {
     },
 }
 
+/// ` (did you mean …?)`, where a name is alike.
+pub(crate) fn meant(name: &str, candidates: &[String]) -> String {
+    fcmae_config::nearest(name, candidates.iter().map(String::as_str))
+        .map_or_else(String::new, |meant| format!(" (did you mean `{meant}`?)"))
+}
+
 /// `a, b and c`, or `nothing`.
-fn list(names: &[String]) -> String {
+pub(crate) fn list(names: &[String]) -> String {
     match names {
         [] => "nothing".to_owned(),
         [one] => format!("`{one}`"),

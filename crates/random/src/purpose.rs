@@ -32,6 +32,8 @@ pub enum Purpose {
     Verify = 11,
     /// Resampling for confidence intervals and other measures of a finished run.
     Resample = 12,
+    /// Which labelled samples a part of the labels is.
+    Subset = 13,
 }
 
 impl Purpose {
@@ -61,6 +63,7 @@ mod tests {
             Purpose::Dropout,
             Purpose::Verify,
             Purpose::Resample,
+            Purpose::Subset,
         ];
         for (index, purpose) in all.into_iter().enumerate() {
             assert_eq!(purpose.number() as usize, index + 1, "{purpose:?}");

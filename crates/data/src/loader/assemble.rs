@@ -12,6 +12,7 @@ use crate::config::OnError;
 use crate::dataset::Dataset;
 use crate::error::DataError;
 use crate::image::Image;
+use crate::labels::Targets;
 use crate::transform::Normalize;
 
 /// Everything the workers share.
@@ -69,6 +70,7 @@ impl Assembler {
         Ok(Batch {
             images,
             shape,
+            targets: Targets::of(samples()),
             labels: samples().map(|sample| sample.label).collect(),
             ids: samples().map(|sample| sample.id).collect(),
             epoch: position.epoch,

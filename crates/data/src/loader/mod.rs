@@ -13,6 +13,7 @@ use std::thread::JoinHandle;
 use crate::dataset::Dataset;
 use crate::decode::panic_text;
 use crate::error::DataError;
+use crate::labels::Targets;
 
 use assemble::Assembler;
 use position::{Cut, order};
@@ -29,6 +30,8 @@ pub struct Batch {
     pub shape: [usize; 4],
     /// Class of each image, where the source knows it.
     pub labels: Vec<Option<u32>>,
+    /// What a loss compares the network's outputs with; mixed and smoothed where the options say so.
+    pub targets: Targets,
     /// [`Sample::id`](crate::Sample::id) of each image: the key of masks and augmentation.
     pub ids: Vec<u64>,
     /// Epoch, from 0.

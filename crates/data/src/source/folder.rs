@@ -4,7 +4,8 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use super::{Entry, Listing};
-use crate::error::DataError;
+use crate::error::{DataError, list as in_words, meant};
+use crate::labels::{LabelConfig, LabelKind};
 
 /// File name extensions that count as images in a folder, in any case. Other files are passed over.
 pub const IMAGE_EXTENSIONS: [&str; 14] = [
@@ -15,7 +16,8 @@ pub const IMAGE_EXTENSIONS: [&str; 14] = [
 const SPLIT_NAMES: [&str; 6] = ["train", "training", "val", "valid", "validation", "test"];
 
 /// Lists `<root>/<split>` where that is a folder, else `root` itself.
-pub(super) fn list(root: &Path, split: &str) -> Result<Listing, DataError> {
+/// With `labels`, every image must lie in a class folder, and every class folder must hold one.
+pub(super) fn list(root: &Path, split: &str, labels: Option<&LabelConfig>) -> Result<Listing, DataError> {
     let base = base(root, split)?;
     let mut files = Vec::new();
     let mut above = vec![canonical(&base)?];
@@ -28,7 +30,65 @@ pub(super) fn list(root: &Path, split: &str) -> Result<Listing, DataError> {
             extensions,
         });
     }
-    Ok(label_by_folder(&base, files))
+    let listing = label_by_folder(&base, files);
+    match labels {
+        None => Ok(listing),
+        Some(labels) => check_labels(&base, listing, labels),
+    }
+}
+
+/// The listing with the classes of `labels`, if every image and every class folder fits them.
+fn check_labels(base: &Path, mut listing: Listing, labels: &LabelConfig) -> Result<Listing, DataError> {
+    let wrong = |path: PathBuf, problem: String| Err(DataError::Label { path, problem });
+    if labels.kind != LabelKind::Class || !labels.columns.is_empty() {
+        let problem = "an image folder gives classes by its sub-folders; `labels.columns` and targets that \
+                       are not classes need a manifest `.csv`";
+        return wrong(base.to_owned(), problem.to_owned());
+    }
+    if listing.class_names.is_empty() {
+        let problem = "no labels: no image lies in a sub-folder; labels need a folder for each class, or a \
+                       manifest `.csv` with a column `label`";
+        return wrong(base.to_owned(), problem.to_owned());
+    }
+    if let Some(stray) = listing.entries.iter().find(|entry| entry.label.is_none()) {
+        let problem = "an image without a label beside class folders; move it into one of them".to_owned();
+        return wrong(stray.path.clone(), problem);
+    }
+    let mut folders = entries(base)?;
+    folders.retain(|path| path.is_dir());
+    folders.sort();
+    for folder in folders {
+        let name = folder.file_name().map(|name| name.to_string_lossy().into_owned());
+        if name.is_none_or(|name| listing.class_names.binary_search(&name).is_err()) {
+            return wrong(
+                folder,
+                "a class folder without images; fill or remove it".to_owned(),
+            );
+        }
+    }
+    if !labels.classes.is_empty() {
+        let place = |name: &String| {
+            let known = labels.classes.iter().position(|class| class == name);
+            known.map(|at| at as u32).ok_or_else(|| DataError::Label {
+                path: base.join(name),
+                problem: format!(
+                    "not a class{}; the classes are {}",
+                    meant(name, &labels.classes),
+                    in_words(&labels.classes)
+                ),
+            })
+        };
+        let places = listing
+            .class_names
+            .iter()
+            .map(place)
+            .collect::<Result<Vec<u32>, _>>()?;
+        for entry in &mut listing.entries {
+            entry.label = entry.label.map(|label| places[label as usize]);
+        }
+        listing.class_names = labels.classes.clone();
+    }
+    Ok(listing)
 }
 
 /// The folder to look in; an error when the root has other splits but not this one.
@@ -129,6 +189,7 @@ fn label_by_folder(base: &Path, files: Vec<PathBuf>) -> Listing {
                 path,
                 name: parts.join("/"),
                 label,
+                row: None,
             }
         })
         .collect();
@@ -156,7 +217,7 @@ mod tests {
 
     fn check(names: &[&str], split: &str, expected: &[(&str, Option<u32>)], classes: &[&str]) {
         let root = tree(names);
-        let listing = list(root.path(), split).unwrap();
+        let listing = list(root.path(), split, None).unwrap();
         let found: Vec<_> = listing
             .entries
             .iter()
@@ -229,13 +290,13 @@ mod tests {
     #[test]
     fn what_is_missing_is_named() {
         let root = tree(&["val/a/1.png", "test/a/1.png"]);
-        let message = list(root.path(), "train").unwrap_err().to_string();
+        let message = list(root.path(), "train", None).unwrap_err().to_string();
         assert!(
             message.ends_with("no split `train` (`data.split`); found `test` and `val`"),
             "{message}"
         );
         let root = tree(&["train/a/notes.txt"]);
-        let message = list(root.path(), "train").unwrap_err().to_string();
+        let message = list(root.path(), "train", None).unwrap_err().to_string();
         assert!(
             message.contains("no images found (files ending in `jpg`, "),
             "{message}"
@@ -243,7 +304,45 @@ mod tests {
         assert!(message.contains("train"), "{message}");
         // A split cannot lead out of the root.
         let root = tree(&["inner/train/", "a/1.png"]);
-        assert!(list(&root.path().join("inner"), "../a").is_err());
+        assert!(list(&root.path().join("inner"), "../a", None).is_err());
+    }
+
+    fn labelled(names: &[&str], labels: &str) -> Result<Listing, DataError> {
+        let root = tree(names);
+        list(root.path(), "train", Some(&toml::from_str(labels).unwrap()))
+    }
+
+    #[test]
+    fn labels_want_every_image_in_a_class_and_every_class_with_an_image() {
+        let listing = labelled(&["b/1.png", "a/2.png"], "").unwrap();
+        assert_eq!(listing.class_names, ["a", "b"]);
+        let listing = labelled(&["b/1.png", "a/2.png"], "classes = ['b', 'c', 'a']").unwrap();
+        assert_eq!(listing.class_names, ["b", "c", "a"]);
+        assert_eq!(
+            listing.entries.iter().map(|e| e.label).collect::<Vec<_>>(),
+            [Some(2), Some(0)]
+        );
+
+        let cases: [(&[&str], &str, &str); 6] = [
+            (&["1.png"], "", "no labels: no image lies in a sub-folder"),
+            (&["a/1.png", "2.png"], "", "2.png: an image without a label"),
+            (&["a/1.png", "b/"], "", "b: a class folder without images"),
+            (
+                &["train/a/1.png", "train/b/notes.txt"],
+                "",
+                "b: a class folder without images",
+            ),
+            (
+                &["cat/1.png"],
+                "classes = ['cats', 'dogs']",
+                "cat: not a class (did you mean `cats`?)",
+            ),
+            (&["a/1.png"], "columns = ['kind']", "`labels.columns`"),
+        ];
+        for (names, labels, expected) in cases {
+            let message = labelled(names, labels).unwrap_err().to_string();
+            assert!(message.contains(expected), "{message}");
+        }
     }
 
     #[cfg(unix)]
@@ -253,7 +352,7 @@ mod tests {
         std::os::unix::fs::symlink(root.path(), root.path().join("a/loop")).unwrap();
         let outside = tree(&["2.png"]);
         std::os::unix::fs::symlink(outside.path(), root.path().join("b")).unwrap();
-        let listing = list(root.path(), "train").unwrap();
+        let listing = list(root.path(), "train", None).unwrap();
         let names: Vec<_> = listing.entries.iter().map(|e| e.name.as_str()).collect();
         assert_eq!(names, ["a/1.png", "b/2.png"]);
     }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Listing, manifest};
 use crate::error::DataError;
+use crate::labels::LabelConfig;
 
 /// The folder of the named data sets: `$FCMAE_DATA`, else `data` in the cache, which is `$FCMAE_CACHE`,
 /// `$XDG_CACHE_HOME/fcmae` or `~/.cache/fcmae`: the places that `cargo xtask data` uses.
@@ -30,7 +31,12 @@ fn home_from(variable: &dyn Fn(&str) -> Option<OsString>) -> Result<PathBuf, Dat
 }
 
 /// Lists one split of a named data set.
-pub(crate) fn open_named(home: &Path, dataset: &str, split: &str) -> Result<Listing, DataError> {
+pub(crate) fn open_named(
+    home: &Path,
+    dataset: &str,
+    split: &str,
+    labels: Option<&LabelConfig>,
+) -> Result<Listing, DataError> {
     let is_name = |text: &str| {
         !text.is_empty()
             && text
@@ -48,7 +54,7 @@ pub(crate) fn open_named(home: &Path, dataset: &str, split: &str) -> Result<List
     let folder = home.join(dataset);
     let file = folder.join(format!("{split}.csv"));
     if is_name(split) && file.is_file() {
-        return manifest::list(&file);
+        return manifest::list(&file, labels);
     }
     match splits(&folder) {
         found if found.is_empty() => Err(DataError::NotFetched {
@@ -116,17 +122,21 @@ mod tests {
         std::fs::create_dir(home.path().join("cells")).unwrap();
         std::fs::write(home.path().join("cells/train.csv"), "path\nimages/a.png\n").unwrap();
         std::fs::write(home.path().join("cells/labels.csv"), "images/a.png  1.0\n").unwrap();
-        let listing = open_named(home.path(), "cells", "train").unwrap();
+        let listing = open_named(home.path(), "cells", "train", None).unwrap();
         assert_eq!(listing.entries[0].path, home.path().join("cells/images/a.png"));
 
-        let message = open_named(home.path(), "cells", "test").unwrap_err().to_string();
+        let message = open_named(home.path(), "cells", "test", None)
+            .unwrap_err()
+            .to_string();
         assert!(
             message.contains("no split `test`") && message.ends_with("found `train`"),
             "{message}"
         );
-        let message = open_named(home.path(), "elpv", "train").unwrap_err().to_string();
+        let message = open_named(home.path(), "elpv", "train", None)
+            .unwrap_err()
+            .to_string();
         assert!(message.contains("cargo xtask data fetch elpv"), "{message}");
-        let message = open_named(home.path(), "../elpv", "train")
+        let message = open_named(home.path(), "../elpv", "train", None)
             .unwrap_err()
             .to_string();
         assert!(message.contains("data.dataset"), "{message}");
