@@ -1,10 +1,17 @@
 //! One file describes a run: its sections, their defaults (the paper's recipes), their checks.
 
+mod finetune;
+mod finetune_sections;
 mod load;
 mod pretrain;
 mod sections;
 mod settings;
 
+pub use finetune::FinetuneConfig;
+pub use finetune_sections::{
+    ClassWeighting, ClassWeights, EmaConfig, FinetuneLogConfig, FinetuneLossConfig, FinetuneOptimizerConfig,
+    FinetuneScheduleConfig, FinetuneTrainConfig, Metric, SelectionConfig,
+};
 pub use pretrain::PretrainConfig;
 pub use sections::{
     CheckpointConfig, LogConfig, LossConfig, OptimizerConfig, Precision, ScheduleConfig, TrainConfig,

@@ -174,6 +174,7 @@ impl RunConfig for PretrainConfig {
             threads: self.threads,
             model: self.model.clone(),
             data: self.data.clone(),
+            labels: None,
             peak_lr: self.peak_lr(),
             clip_grad: self.optimizer.clip_grad,
             schedule: self.schedule,

@@ -261,7 +261,7 @@ impl TrainConfig {
     }
 }
 
-/// The loss on held-out images (`[validation]`), under masks that never change.
+/// What is measured on held-out images (`[validation]`); in pre-training under masks that never change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ValidationConfig {

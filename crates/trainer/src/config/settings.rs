@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::path::{Component, Path, PathBuf};
 
-use fcmae_data::DataConfig;
+use fcmae_data::{DataConfig, LabelConfig};
 use fcmae_encoder::EncoderConfig;
 use fcmae_masking::PatchGrid;
 use serde::Serialize;
@@ -39,6 +39,8 @@ pub(crate) struct Settings {
     pub(crate) threads: usize,
     pub(crate) model: EncoderConfig,
     pub(crate) data: DataConfig,
+    /// What the images are labelled with, where labels are learnt.
+    pub(crate) labels: Option<LabelConfig>,
     /// Learning rate after the warm-up.
     pub(crate) peak_lr: f64,
     pub(crate) clip_grad: f64,

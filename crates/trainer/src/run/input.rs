@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Result;
-use fcmae_data::{DataConfig, Dataset};
+use fcmae_data::{DataConfig, Dataset, LabelConfig};
 use fcmae_random::hash64;
 use tch::Device;
 
@@ -60,15 +60,30 @@ impl<C: RunConfig> Input<C> {
     }
 }
 
+/// The images to train on and those held out.
 fn datasets(config: &Settings) -> Result<(Dataset, Option<Dataset>)> {
-    let all = Dataset::open(&config.data)?;
+    let all = open(&config.data, config.labels.as_ref())?;
+    let (train, held_out) = parts(config, all)?;
+    let train = match &config.labels {
+        Some(labels) if labels.fraction < 1.0 => train.label_subset(labels.fraction, config.seed)?,
+        _ => train,
+    };
+    Ok((train, held_out))
+}
+
+fn parts(config: &Settings, all: Dataset) -> Result<(Dataset, Option<Dataset>)> {
     let validation = &config.validation;
     if !validation.split.is_empty() {
         let data = DataConfig {
             split: validation.split.clone(),
             ..config.data.clone()
         };
-        let held_out = Dataset::open(&data)?;
+        // The held-out images have the classes of the others, whether or not all of them occur.
+        let labels = config.labels.clone().map(|labels| LabelConfig {
+            classes: all.class_names().to_vec(),
+            ..labels
+        });
+        let held_out = open(&data, labels.as_ref())?;
         refuse_overlap(&all, &held_out, &validation.split)?;
         return Ok((all, Some(held_out)));
     }
@@ -77,6 +92,13 @@ fn datasets(config: &Settings) -> Result<(Dataset, Option<Dataset>)> {
     }
     let (train, held_out) = all.split_validation(config.data.val_fraction, validation.seed)?;
     Ok((train, Some(held_out)))
+}
+
+fn open(data: &DataConfig, labels: Option<&LabelConfig>) -> Result<Dataset> {
+    Ok(match labels {
+        Some(labels) => Dataset::open_labelled(data, labels)?,
+        None => Dataset::open(data)?,
+    })
 }
 
 /// A manifest, and a folder without parts, yield the same images whatever split is asked for.
