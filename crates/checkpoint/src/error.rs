@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::names::NameReport;
 use crate::tensor::Dtype;
 
 /// Why a checkpoint cannot be read or written. Every variant that comes from a file names it.
@@ -106,6 +107,33 @@ pub enum CheckpointError {
         dtype: String,
     },
 
+    /// A PyTorch file that cannot be read.
+    #[error("{}: not a readable PyTorch checkpoint: {problem}", file.display())]
+    Torch {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+
+    /// A file of tensors that are no ConvNeXt, or not the one that was asked for.
+    #[error("{}: {problem}", file.display())]
+    Weights {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong, and what to do about it.
+        problem: String,
+    },
+
+    /// A ConvNeXt with names missing, left over or of another shape.
+    #[error("{}: {report}", file.display())]
+    Names {
+        /// The file.
+        file: PathBuf,
+        /// The names, as this crate calls them.
+        report: Box<NameReport>,
+    },
+
     /// A JSON file that does not hold what it should.
     #[error("{}: not a readable state file: {problem}", file.display())]
     Json {
@@ -193,6 +221,13 @@ impl CheckpointError {
         match source.kind() {
             io::ErrorKind::NotFound => CheckpointError::Missing { file },
             _ => CheckpointError::Read { file, source },
+        }
+    }
+
+    pub(crate) fn weights(file: &Path, problem: impl Into<String>) -> CheckpointError {
+        CheckpointError::Weights {
+            file: file.to_path_buf(),
+            problem: problem.into(),
         }
     }
 

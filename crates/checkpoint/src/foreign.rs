@@ -4,8 +4,7 @@ use std::path::Path;
 
 use crate::error::CheckpointError;
 
-const CONVERT: &str =
-    "convert it to safetensors first (its format can run code when loaded, so it is not read here)";
+const CONVERT: &str = "`fcmae convert FILE --to native OUT` makes one of it";
 const OTHER: &str = "give a .safetensors file";
 
 /// First bytes, what they mean, what to do.

@@ -1,18 +1,17 @@
 //! Guesses why a file's tensors do not fit.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::names::NameReport;
-use crate::tensor::Tensors;
 
 /// Names less alike than this are not suggested (1 is equal).
 const ALIKE: f64 = 0.75;
 
 /// The probable cause of a report, in words that follow a semicolon.
-pub(crate) fn hint(
+pub(crate) fn hint<T>(
     report: &NameReport,
     expected: &[(String, Vec<usize>)],
-    found: &Tensors,
+    found: &BTreeMap<String, T>,
 ) -> Option<String> {
     prefix(report)
         .or_else(|| other_width(report))
@@ -52,7 +51,11 @@ fn other_width(report: &NameReport) -> Option<String> {
 }
 
 /// The names differ in their numbers only: `stages.2.7.…` is missing and `stages.2.0.…` is there.
-fn other_depth(report: &NameReport, expected: &[(String, Vec<usize>)], found: &Tensors) -> Option<String> {
+fn other_depth<T>(
+    report: &NameReport,
+    expected: &[(String, Vec<usize>)],
+    found: &BTreeMap<String, T>,
+) -> Option<String> {
     let in_file: BTreeSet<String> = found.keys().map(|name| without_numbers(name)).collect();
     let in_network: BTreeSet<String> = expected.iter().map(|(name, _)| without_numbers(name)).collect();
     let families_fit = report

@@ -1,4 +1,4 @@
-//! Checkpoints without pickle and without libtorch: safetensors in, safetensors out, written atomically.
+//! Checkpoints without running pickles and without libtorch: read in every layout, written atomically.
 //!
 //! A tensor here is [`TensorData`]: a [`Dtype`], a shape and little-endian bytes; [`Tensors`] maps names to
 //! them. [`read_safetensors`] and [`write_safetensors`] move such maps from and to files,
@@ -18,9 +18,13 @@
 //! crash and never a huge allocation. The same tensors and metadata always give the same bytes, so equal
 //! checksums mean equal weights.
 //!
+//! [`read_weights`] takes a ConvNeXt from other programs too (the reference, timm, transformers; safetensors,
+//! `.pt`, `.pth`, `.bin`), tells by content what it has before it, and gives [`Weights`] under one set of names
+//! with the [`Architecture`] that their shapes tell. [`read_contents`] and [`read_tensors`] look at any file.
+//!
 //! The crate does not know what training state means (which files a checkpoint has is its caller's
-//! choice), runs no code found in a file, and has no reader for pickles: a `.pt` file is recognised and
-//! refused.
+//! choice), and runs no code found in a file: pickles are read by the crate `pytorch-reader`, for which an
+//! object that is no tensor is a name and nothing more.
 //!
 //! ```
 //! use fcmae_checkpoint::{TensorData, Tensors, read_safetensors, write_safetensors};
@@ -48,16 +52,23 @@ mod hints;
 mod json;
 mod names;
 mod read;
+mod source;
 mod staging;
 mod tensor;
+mod torch;
+mod weights;
 mod write;
 
 pub use checksums::{sha256_file, verify};
 pub use error::CheckpointError;
 pub use folder::{CheckpointFolder, StoredCheckpoint, ValidCheckpoint};
 pub use json::{read_json, write_json};
-pub use names::{Misshapen, NameReport, check_names};
+pub use names::{HasShape, Misshapen, NameReport, check_names};
 pub use read::{TensorInfo, read_safetensors, read_safetensors_header};
+pub use source::{Contents, Format, read_contents, read_tensors};
 pub use staging::Staging;
 pub use tensor::{Dtype, Metadata, TensorData, Tensors};
+pub use weights::{
+    Architecture, BlockVersion, DecoderShape, Naming, ReadOptions, Weights, read_weights, read_weights_with,
+};
 pub use write::write_safetensors;

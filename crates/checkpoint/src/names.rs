@@ -1,13 +1,31 @@
 //! Compares the tensors of a file with those a network expects.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::hints::hint;
-use crate::tensor::Tensors;
+use crate::tensor::TensorData;
 
 /// How many names of a list are shown in a message.
 const SHOWN: usize = 3;
+
+/// Something with the shape of a tensor: [`Tensors`](crate::Tensors) can be compared, and so can shapes alone.
+pub trait HasShape {
+    /// Extent of each dimension.
+    fn shape(&self) -> &[usize];
+}
+
+impl HasShape for TensorData {
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+}
+
+impl HasShape for Vec<usize> {
+    fn shape(&self) -> &[usize] {
+        self
+    }
+}
 
 /// A tensor of the right name and the wrong shape.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,9 +60,9 @@ pub struct NameReport {
 ///
 /// # Errors
 /// A [`NameReport`] of everything that does not fit. It does not know the file: its caller names it.
-pub fn check_names(
+pub fn check_names<T: HasShape>(
     expected: &[(String, Vec<usize>)],
-    found: &Tensors,
+    found: &BTreeMap<String, T>,
     allow_missing: &[&str],
     allow_unexpected: &[&str],
 ) -> Result<(), NameReport> {
@@ -58,10 +76,10 @@ pub fn check_names(
     for (name, shape) in expected {
         match found.get(name) {
             None if !allowed(allow_missing, name) => report.missing.push(name.clone()),
-            Some(tensor) if tensor.shape != *shape => report.misshapen.push(Misshapen {
+            Some(tensor) if tensor.shape() != shape => report.misshapen.push(Misshapen {
                 name: name.clone(),
                 expected: shape.clone(),
-                found: tensor.shape.clone(),
+                found: tensor.shape().to_vec(),
             }),
             _ => {}
         }
@@ -82,7 +100,7 @@ fn allowed(patterns: &[&str], name: &str) -> bool {
 }
 
 /// Whether `name` fits `pattern`, in which `*` stands for any characters.
-fn matches(pattern: &str, name: &str) -> bool {
+pub(crate) fn matches(pattern: &str, name: &str) -> bool {
     let Some((start, rest)) = pattern.split_once('*') else {
         return pattern == name;
     };
@@ -129,7 +147,7 @@ fn part(what: &str, items: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::TensorData;
+    use crate::Tensors;
 
     fn expected(names: &[(&str, &[usize])]) -> Vec<(String, Vec<usize>)> {
         names

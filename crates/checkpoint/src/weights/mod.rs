@@ -1,0 +1,240 @@
+//! The weights of a ConvNeXt from any program's file, under one set of names.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::error::CheckpointError;
+use crate::folder::CheckpointFolder;
+use crate::names::{check_names, matches};
+use crate::source::{Contents, Format, Source};
+use crate::tensor::{Metadata, Tensors};
+
+mod architecture;
+mod channels;
+mod find;
+pub(crate) mod layout;
+pub(crate) mod naming;
+
+pub use architecture::{Architecture, BlockVersion, DecoderShape};
+pub use naming::Naming;
+
+/// Files that a folder of weights may hold, in the order of preference.
+const IN_FOLDER: [&str; 2] = ["model.safetensors", "pytorch_model.bin"];
+
+/// The parts of a network that a tensor can belong to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    Encoder,
+    Head,
+    Decoder,
+}
+
+/// The part that one of our names belongs to.
+pub(crate) fn part(name: &str) -> Part {
+    match name.split('.').next() {
+        Some("norm" | "head") => Part::Head,
+        Some("mask_token" | "proj" | "decoder" | "pred") => Part::Decoder,
+        _ => Part::Encoder,
+    }
+}
+
+/// What to take from a file, and what to overlook in it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ReadOptions<'a> {
+    /// Take the averaged weights (EMA), which must then be there; otherwise never.
+    pub ema: bool,
+    /// Patterns of the file's own names that may be there in addition, as `aux_head.*`.
+    pub ignore: &'a [&'a str],
+}
+
+/// Weights of a ConvNeXt: names and shapes are those of the reference's dense network, whatever the file had.
+///
+/// The encoder is complete (every name that its [`Architecture`] calls for, in its shape); head and decoder are
+/// either complete or empty, but for a `norm` without a `head`. Element types are the file's.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Weights {
+    /// The file they came from.
+    pub file: PathBuf,
+    /// How it is laid out.
+    pub format: Format,
+    /// Whose names it uses.
+    pub naming: Naming,
+    /// What network the shapes belong to.
+    pub architecture: Architecture,
+    /// `downsample_layers.*` and `stages.*`.
+    pub encoder: Tensors,
+    /// `norm.*` and `head.*`; empty for weights of pre-training.
+    pub head: Tensors,
+    /// `mask_token`, `proj.*`, `decoder.*` and `pred.*`; empty where the file has no decoder.
+    pub decoder: Tensors,
+    /// Text and plain values beside the tensors (`epoch`, …).
+    pub metadata: Metadata,
+    /// What a user should know: what was passed over, what was renamed.
+    pub notes: Vec<String>,
+}
+
+impl Weights {
+    /// The tensors of a classifier: encoder and head.
+    #[must_use]
+    pub fn classifier_tensors(&self) -> Tensors {
+        self.encoder
+            .iter()
+            .chain(&self.head)
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect()
+    }
+
+    /// The tensors of an FCMAE: the encoder under `encoder.`, and the decoder.
+    #[must_use]
+    pub fn fcmae_tensors(&self) -> Tensors {
+        let encoder = self
+            .encoder
+            .iter()
+            .map(|(name, tensor)| (format!("encoder.{name}"), tensor.clone()));
+        encoder
+            .chain(self.decoder.iter().map(|(k, v)| (k.clone(), v.clone())))
+            .collect()
+    }
+}
+
+/// Reads the weights of a ConvNeXt V1 or V2 from a file of fcmae, of the reference (dense, released or its own
+/// pre-training), of timm or of transformers, in safetensors or PyTorch's formats; or from a folder: of
+/// transformers, of a run of fcmae or of one of its checkpoints. Content decides, not the name. Wrappers as
+/// `model`, `state_dict` and `module.` are looked through.
+///
+/// # Errors
+/// Each names the file: unreadable, no ConvNeXt in it, names missing, left over or misshapen (with near names).
+pub fn read_weights(path: impl AsRef<Path>) -> Result<Weights, CheckpointError> {
+    read_weights_with(path, &ReadOptions::default())
+}
+
+/// [`read_weights`], with choices.
+///
+/// # Errors
+/// As [`read_weights`]; and averaged weights that were asked for and are not there.
+pub fn read_weights_with(path: impl AsRef<Path>, options: &ReadOptions) -> Result<Weights, CheckpointError> {
+    let file = find_file(path.as_ref())?;
+    let source = Source::open(&file)?;
+    let Contents {
+        tensors,
+        skipped,
+        format,
+        ..
+    } = &source.contents;
+    let found = find::find(tensors.keys().map(String::as_str), options.ema)
+        .map_err(|problem| CheckpointError::weights(&file, problem + &passed_over(skipped)))?;
+
+    // their full name → our name
+    let mut renamed = BTreeMap::new();
+    let mut left_over = Vec::new();
+    for name in &found.names {
+        let bare = &name[found.prefix.len()..];
+        match found.naming.ours(bare) {
+            Some(ours) => {
+                if let Some(other) = renamed.insert(ours.clone(), name.as_str()) {
+                    let problem =
+                        format!("`{other}` and `{name}` are both `{ours}`; give a file with one of them");
+                    return Err(CheckpointError::weights(&file, problem));
+                }
+            }
+            None if options.ignore.iter().any(|pattern| matches(pattern, bare)) => {}
+            None => left_over.push(bare.to_owned()),
+        }
+    }
+    let shapes: BTreeMap<String, Vec<usize>> = renamed
+        .iter()
+        .map(|(ours, theirs)| {
+            let shape = &tensors[*theirs].shape;
+            (ours.clone(), layout::our_shape(found.naming, ours, shape))
+        })
+        .collect();
+    let architecture = Architecture::infer(&shapes)
+        .map_err(|problem| CheckpointError::weights(&file, format!("not a whole ConvNeXt: {problem}")))?;
+    check(&file, &architecture, &shapes, left_over)?;
+
+    let names: Vec<&str> = renamed.values().copied().collect();
+    let mut raw = source.read(&names)?;
+    let (mut encoder, mut head, mut decoder) = (Tensors::new(), Tensors::new(), Tensors::new());
+    for (ours, theirs) in renamed {
+        let Some(tensor) = raw.remove(theirs) else {
+            continue;
+        };
+        let tensor = layout::to_ours(found.naming, &ours, tensor);
+        let part = match part(&ours) {
+            Part::Encoder => &mut encoder,
+            Part::Head => &mut head,
+            Part::Decoder => &mut decoder,
+        };
+        part.insert(ours, tensor);
+    }
+    let mut notes = found.notes;
+    if !skipped.is_empty() {
+        notes.push(format!("passed over, and not run: {}", skipped.join(", ")));
+    }
+    Ok(Weights {
+        format: *format,
+        naming: found.naming,
+        architecture,
+        encoder,
+        head,
+        decoder,
+        metadata: source.contents.metadata.clone(),
+        notes,
+        file,
+    })
+}
+
+/// Compares names and shapes with what the architecture calls for.
+fn check(
+    file: &Path,
+    architecture: &Architecture,
+    shapes: &BTreeMap<String, Vec<usize>>,
+    left_over: Vec<String>,
+) -> Result<(), CheckpointError> {
+    let mut expected = architecture.shapes();
+    let last = architecture.dims.last().copied().unwrap_or_default();
+    if architecture.classes.is_none() && shapes.keys().any(|name| name.starts_with("norm.")) {
+        expected.extend(["norm.weight", "norm.bias"].map(|name| (name.to_owned(), vec![last])));
+    }
+    let mut all = shapes.clone();
+    all.extend(left_over.into_iter().map(|name| (name, Vec::new())));
+    check_names(&expected, &all, &[], &[]).map_err(|report| CheckpointError::Names {
+        file: file.to_path_buf(),
+        report: Box::new(report),
+    })
+}
+
+fn passed_over(skipped: &[String]) -> String {
+    match skipped {
+        [] => String::new(),
+        _ => format!("; passed over, and not run: {}", skipped.join(", ")),
+    }
+}
+
+/// The file of weights that `path` leads to.
+fn find_file(path: &Path) -> Result<PathBuf, CheckpointError> {
+    if !path.is_dir() {
+        return Ok(path.to_path_buf());
+    }
+    let inside = |folder: &Path| {
+        IN_FOLDER
+            .iter()
+            .map(|name| folder.join(name))
+            .find(|file| file.is_file())
+    };
+    if let Some(file) = inside(path) {
+        return Ok(file);
+    }
+    for folder in [path.join("checkpoints"), path.to_path_buf()] {
+        if let Some(newest) = CheckpointFolder::view(folder).latest()?
+            && let Some(file) = inside(&newest)
+        {
+            return Ok(file);
+        }
+    }
+    let problem = format!(
+        "there are no weights in this folder (looked for {})",
+        IN_FOLDER.join(", ")
+    );
+    Err(CheckpointError::weights(path, problem))
+}
