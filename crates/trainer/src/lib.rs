@@ -35,6 +35,7 @@ mod config;
 mod crc32c;
 mod error;
 mod evaluation;
+mod finetune;
 mod groups;
 mod layers;
 mod machine;
@@ -54,12 +55,15 @@ mod tensorboard;
 
 pub use bench::{StepBench, StepTask, StepTime, bench_step};
 pub use config::{
-    CheckpointConfig, LogConfig, LossConfig, OptimizerConfig, Precision, PretrainConfig, ScheduleConfig,
-    TrainConfig, ValidationConfig,
+    CheckpointConfig, ClassWeighting, ClassWeights, EmaConfig, FinetuneConfig, FinetuneLogConfig,
+    FinetuneLossConfig, FinetuneOptimizerConfig, FinetuneScheduleConfig, FinetuneTrainConfig, LogConfig,
+    LossConfig, Metric, OptimizerConfig, Precision, PretrainConfig, ScheduleConfig, SelectionConfig, TrainConfig,
+    ValidationConfig,
 };
 pub use error::{InputError, List};
 pub use evaluation::Hide;
 pub use fcmae_model::Activation;
+pub use finetune::{Best, Finetuned, finetune};
 pub use groups::is_decayed;
 pub use layers::{LayerDecay, LayerDecayType};
 pub use machine::{DeviceChoice, Machine};

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use fcmae_analysis::{Bootstrap, ConfusionMatrix, MeasureError, MultiLabelReport, Scores, auroc, top_k_accuracy};
 use serde::{Deserialize, Serialize};
 
 /// Measures of a classifier on a set of labelled images; what does not apply to its kind of labels is absent.
@@ -23,6 +24,51 @@ pub struct Measures {
 }
 
 impl Measures {
+    /// Measures logits `[N, classes]` against one label for each image.
+    pub(crate) fn of_labels(
+        loss: f64,
+        logits: &[f32],
+        labels: &[u32],
+        classes: usize,
+    ) -> Result<Measures, MeasureError> {
+        let scores = Scores::new(logits, classes)?;
+        let area = || {
+            let margins: Vec<f64> = scores.rows().map(|row| f64::from(row[1]) - f64::from(row[0])).collect();
+            let positive: Vec<bool> = labels.iter().map(|&label| label == 1).collect();
+            auroc(&margins, &positive)
+        };
+        Ok(Measures {
+            loss,
+            top1: top_k_accuracy(&scores, labels, 1)?,
+            top5: (classes > 5).then(|| top_k_accuracy(&scores, labels, 5)).transpose()?,
+            macro_f1: ConfusionMatrix::new(&scores, labels)?.macro_average().f1,
+            auroc: if classes == 2 { area()? } else { None },
+        })
+    }
+
+    /// Measures logits `[N, classes]` against several labels an image, `[N, classes]`.
+    pub(crate) fn of_decisions(
+        loss: f64,
+        logits: &[f32],
+        labels: &[bool],
+        classes: usize,
+    ) -> Result<Measures, MeasureError> {
+        let (scores, names) = (Scores::new(logits, classes)?, vec![String::new(); classes]);
+        let no_intervals = Bootstrap {
+            resamples: 0,
+            ..Bootstrap::default()
+        };
+        let report = MultiLabelReport::new(&scores, labels, &names, &no_intervals)?;
+        let right = logits.iter().zip(labels).filter(|&(&logit, &label)| (logit > 0.0) == label);
+        Ok(Measures {
+            loss,
+            top1: right.count() as f64 / labels.len() as f64,
+            top5: None,
+            macro_f1: report.macro_f1.value,
+            auroc: None,
+        })
+    }
+
     /// Those that there are, by name.
     pub fn named(&self) -> impl Iterator<Item = (&'static str, f64)> {
         let all = [
@@ -43,5 +89,36 @@ impl fmt::Display for Measures {
             write!(f, ", AUROC {auroc:.4}")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_classes_by_hand() {
+        // predicted 0, 1, 1, 0; margins −1, 2, 1, −3
+        let logits = [0.5, -0.5, 0.0, 2.0, 0.0, 1.0, 3.0, 0.0];
+        let found = Measures::of_labels(0.25, &logits, &[1, 1, 0, 0], 2).unwrap();
+        assert_eq!((found.loss, found.top1, found.top5), (0.25, 0.5, None));
+        assert_eq!((found.macro_f1, found.auroc), (0.5, Some(0.75)));
+        assert_eq!(found.to_string(), "top-1 50.00 %, AUROC 0.7500");
+        assert_eq!(found.named().map(|(name, _)| name).collect::<Vec<_>>(), ["loss", "top1", "macro_f1", "auroc"]);
+    }
+
+    #[test]
+    fn six_classes_have_five_best() {
+        let logits = [5.0, 4.0, 3.0, 2.0, 1.0, 0.0, 5.0, 4.0, 3.0, 2.0, 1.0, 0.0];
+        let found = Measures::of_labels(1.0, &logits, &[4, 5], 6).unwrap();
+        assert_eq!((found.top1, found.top5, found.auroc), (0.0, Some(0.5), None));
+    }
+
+    #[test]
+    fn decisions_are_counted_one_by_one() {
+        let logits = [1.0, -1.0, 1.0, 1.0];
+        let found = Measures::of_decisions(0.1, &logits, &[true, false, false, true], 2).unwrap();
+        assert_eq!(found.top1, 0.75);
+        assert!((found.macro_f1 - (2.0 / 3.0 + 1.0) / 2.0).abs() < 1e-12);
     }
 }
