@@ -150,6 +150,15 @@ impl Place {
         self.start(args).finish()
     }
 
+    /// Runs the program here to its end with `input` on its stdin.
+    #[must_use]
+    pub fn run_reading(&self, input: &str, args: &[&str]) -> Ran {
+        self.write("stdin", input);
+        let stdin = fs::File::open(self.path("stdin")).expect("a file that was written");
+        let mut command = Command::new(program());
+        Running::start_reading(command.args(args).current_dir(self.folder.path()), stdin.into()).finish()
+    }
+
     /// Starts the program here.
     #[must_use]
     pub fn start(&self, args: &[&str]) -> Running {

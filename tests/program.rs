@@ -96,9 +96,13 @@ pub struct Running {
 
 impl Running {
     pub(crate) fn start(command: &mut Command) -> Running {
+        Running::start_reading(command, Stdio::null())
+    }
+
+    pub(crate) fn start_reading(command: &mut Command, stdin: Stdio) -> Running {
         let (stdout, stderr) = (temporary(), temporary());
         let copy = |file: &File| file.try_clone().expect("a second handle of a file");
-        command.stdin(Stdio::null());
+        command.stdin(stdin);
         command.stdout(copy(&stdout)).stderr(copy(&stderr));
         Running {
             child: command.spawn().expect("the program starts"),

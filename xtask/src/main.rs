@@ -52,6 +52,14 @@ enum Verb {
     Verify(program::Args),
     /// Picture and loss for an image or a folder [passed to `fcmae reconstruct`]
     Reconstruct(program::Args),
+    /// What a classifier gets right [passed to `fcmae evaluate`]
+    Evaluate(program::Args),
+    /// The classes of pictures [passed to `fcmae predict`]
+    Predict(program::Args),
+    /// Features of pictures [passed to `fcmae embed`]
+    Embed(program::Args),
+    /// Linear probe and nearest neighbours on frozen features [passed to `fcmae probe`]
+    Probe(program::Args),
     /// What is in a checkpoint [passed to `fcmae inspect`]
     Inspect(program::Args),
     /// Run all tests: `cargo test --workspace --no-fail-fast`
@@ -82,6 +90,10 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Pretrain(args) => program::pretrain(&args),
         Verb::Verify(args) => program::run("verify", &args),
         Verb::Reconstruct(args) => program::run("reconstruct", &args),
+        Verb::Evaluate(args) => program::run("evaluate", &args),
+        Verb::Predict(args) => program::run("predict", &args),
+        Verb::Embed(args) => program::run("embed", &args),
+        Verb::Probe(args) => program::run("probe", &args),
         Verb::Inspect(args) => program::run("inspect", &args),
         Verb::Test(args) => test::run(&args),
         Verb::Check(args) => check::run(&args),

@@ -2,7 +2,7 @@
 //!
 //! - [`reconstruct`]: what the model sees and what it makes of it: input, masked input, and the prediction pasted
 //!   over the visible pixels, per image with its loss; [`contact_sheet`] puts them into one picture.
-//! - [`classification`]: how good a classifier is, from its scores: top-k, F1, AUROC, confusion matrix, bootstrap.
+//! - [`ClassificationReport`], [`MultiLabelReport`]: how good a classifier is, from its scores: top-k, F1, AUROC, confusion matrix, bootstrap.
 //! - [`verify`]: the masking proved on this machine for a given configuration: packed = masked-dense on forward
 //!   and every gradient, no leak from hidden pixels, independence of images.
 //!
@@ -18,12 +18,17 @@
 //! # Ok::<(), fcmae_analysis::VerifyError>(())
 //! ```
 
-pub mod classification;
+mod classification;
 mod reconstruct;
 mod sheet;
 mod text;
 mod verify;
 
+pub use classification::{
+    Bootstrap, ClassMeasures, ClassReport, ClassificationReport, ConfusionMatrix, Measure, MeasureError,
+    MultiLabelClass, MultiLabelReport, Scores, auroc, average_precision, confusion_picture, softmax,
+    top_k_accuracy, top_k_classes,
+};
 pub use reconstruct::{PixelStatistics, Reconstruction, reconstruct};
 pub use sheet::contact_sheet;
 pub use verify::{Check, Report, VerifyError, VerifyOptions, verify};

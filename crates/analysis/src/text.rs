@@ -64,7 +64,7 @@ impl<'a> Text<'a> {
             let Some(raster) = raster(letter).or_else(|| raster('\u{fffd}')) else {
                 continue;
             };
-            for (down, row) in raster.raster().iter().enumerate() {
+            for (down, row) in raster.rows().enumerate() {
                 for (along, &coverage) in row.iter().enumerate() {
                     if coverage > 0 {
                         put(

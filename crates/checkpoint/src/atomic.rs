@@ -1,16 +1,23 @@
 //! Files that are replaced whole or not at all.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::CheckpointError;
 
+/// What a file is written through.
+pub trait Sink: Write + Seek {}
+impl<T: Write + Seek> Sink for T {}
+
 /// Writes `file` through `write`: into a temporary file of the same folder, synced, renamed over the old
 /// one, the folder synced. When anything fails the old file is as it was and the temporary one is gone.
-pub(crate) fn replace_file(
+///
+/// # Errors
+/// [`CheckpointError::Write`], which names the file.
+pub fn replace_file(
     file: &Path,
-    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    write: impl FnOnce(&mut dyn Sink) -> io::Result<()>,
 ) -> Result<(), CheckpointError> {
     let attempt = || {
         let temporary = TemporaryFile::create(file)?;

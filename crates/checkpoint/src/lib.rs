@@ -20,7 +20,8 @@
 //!
 //! [`read_weights`] takes a ConvNeXt from other programs too (the reference, timm, transformers; safetensors,
 //! `.pt`, `.pth`, `.bin`), tells by content what it has before it, and gives [`Weights`] under one set of names
-//! with the [`Architecture`] that their shapes tell. [`read_contents`] and [`read_tensors`] look at any file.
+//! with the [`Architecture`] that their shapes tell; [`export_weights`] writes them for each of those programs.
+//! [`read_contents`] and [`read_tensors`] look at any file.
 //!
 //! The crate does not know what training state means (which files a checkpoint has is its caller's
 //! choice), and runs no code found in a file: pickles are read by the crate `pytorch-reader`, for which an
@@ -56,19 +57,22 @@ mod source;
 mod staging;
 mod tensor;
 mod torch;
+mod torch_write;
 mod weights;
 mod write;
 
+pub use atomic::{Sink, replace_file};
 pub use checksums::{sha256_file, verify};
 pub use error::CheckpointError;
 pub use folder::{CheckpointFolder, StoredCheckpoint, ValidCheckpoint};
 pub use json::{read_json, write_json};
-pub use names::{HasShape, Misshapen, NameReport, check_names};
+pub use names::{HasShape, Misshapen, NameReport, check_names, matches_any};
 pub use read::{TensorInfo, read_safetensors, read_safetensors_header};
 pub use source::{Contents, Format, read_contents, read_tensors};
 pub use staging::Staging;
 pub use tensor::{Dtype, Metadata, TensorData, Tensors};
 pub use weights::{
-    Architecture, BlockVersion, DecoderShape, Naming, ReadOptions, Weights, read_weights, read_weights_with,
+    Architecture, BlockVersion, DecoderShape, Exported, Naming, Preprocessing, ReadOptions, Target, Weights,
+    export_weights, find_weights_file, read_weights, read_weights_with, recognise_weights,
 };
 pub use write::write_safetensors;

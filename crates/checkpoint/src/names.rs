@@ -75,7 +75,7 @@ pub fn check_names<T: HasShape>(
     };
     for (name, shape) in expected {
         match found.get(name) {
-            None if !allowed(allow_missing, name) => report.missing.push(name.clone()),
+            None if !matches_any(allow_missing, name) => report.missing.push(name.clone()),
             Some(tensor) if tensor.shape() != shape => report.misshapen.push(Misshapen {
                 name: name.clone(),
                 expected: shape.clone(),
@@ -86,7 +86,7 @@ pub fn check_names<T: HasShape>(
     }
     let extra = found
         .keys()
-        .filter(|name| !known.contains(name.as_str()) && !allowed(allow_unexpected, name));
+        .filter(|name| !known.contains(name.as_str()) && !matches_any(allow_unexpected, name));
     report.unexpected.extend(extra.cloned());
     if report.missing.is_empty() && report.unexpected.is_empty() && report.misshapen.is_empty() {
         return Ok(());
@@ -95,12 +95,14 @@ pub fn check_names<T: HasShape>(
     Err(report)
 }
 
-fn allowed(patterns: &[&str], name: &str) -> bool {
+/// Whether `name` fits one of the patterns, in which `*` stands for any characters.
+#[must_use]
+pub fn matches_any(patterns: &[&str], name: &str) -> bool {
     patterns.iter().any(|pattern| matches(pattern, name))
 }
 
 /// Whether `name` fits `pattern`, in which `*` stands for any characters.
-pub(crate) fn matches(pattern: &str, name: &str) -> bool {
+fn matches(pattern: &str, name: &str) -> bool {
     let Some((start, rest)) = pattern.split_once('*') else {
         return pattern == name;
     };

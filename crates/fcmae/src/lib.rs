@@ -13,8 +13,8 @@
 //! | [masking] | patch grids, masks, the layout of what is visible |
 //! | [kernels] | compute on packed tiles |
 //! | [blocks], [encoder], [decoder], [model] | the network, floor by floor |
-//! | [analysis] | reconstructions, the proof of the masking |
-//! | [trainer] | the run: recipe, loop, checkpoints, exact resume |
+//! | [analysis] | reconstructions, the proof of the masking, measures of a classifier |
+//! | [trainer] | the run: recipe, loop, checkpoints, exact resume; weights in use |
 //! | [torch_ext] | what libtorch can do and `tch` does not bind |
 //!
 //! Pre-training a small network on a folder of grey images (the same as `fcmae pretrain` with a file):

@@ -2,7 +2,8 @@
 //!
 //! [`Fcmae`] encodes the visible patches of a batch, decodes all of them, and scores the pixels of the hidden
 //! ones. [`load`] and [`tensors`] move its parameters between a [`VarStore`](tch::nn::VarStore) and checkpoint
-//! files, by name, with every missing, unexpected or misshapen name reported.
+//! files, by name, with every missing, unexpected or misshapen name reported. [`load_allowing`] takes weights from
+//! elsewhere, and [`encoder_config`] says which network they need.
 //!
 //! | step | shape |
 //! |---|---|
@@ -41,10 +42,12 @@
 
 mod config;
 mod fcmae;
+mod import;
 mod init;
 mod weights;
 
 pub use config::{FcmaeConfig, Init, ModelError};
 pub use fcmae::{Fcmae, Step};
 pub use fcmae_blocks::{Activation, Pass};
+pub use import::{Allow, Imported, encoder_config, fcmae_config, load_allowing};
 pub use weights::{from_data, load, shapes, tensors, to_data};

@@ -33,9 +33,16 @@ pub fn tensors(vs: &nn::VarStore) -> Tensors {
 /// Lists every missing, unexpected and misshapen name; the store is unchanged then.
 pub fn load(vs: &nn::VarStore, found: &Tensors) -> Result<(), ModelError> {
     check_names(&shapes(vs), found, &[], &[])?;
+    fill(vs, found)
+}
+
+/// Fills the parameters that are in `found`, whose shapes fit.
+pub(crate) fn fill(vs: &nn::VarStore, found: &Tensors) -> Result<(), ModelError> {
     let mut pairs = Vec::with_capacity(found.len());
     for (name, parameter) in vs.variables() {
-        pairs.push((parameter, from_data(&name, &found[&name])?)); // all are read before one is changed
+        if let Some(data) = found.get(&name) {
+            pairs.push((parameter, from_data(&name, data)?)); // all are read before one is changed
+        }
     }
     for (mut parameter, value) in pairs {
         tch::no_grad(|| parameter.copy_(&value));

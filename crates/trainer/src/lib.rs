@@ -17,7 +17,9 @@
 //! checkpoint lies between two optimizer steps, never inside an accumulation window; what a stop throws away is
 //! taken again.
 //!
-//! It knows no command line and prints to stderr only. It does not fine-tune or probe yet.
+//! [`Inference`] uses weights of any origin: predictions, measures, features, probes.
+//!
+//! It knows no command line and prints to stderr only. It does not fine-tune yet.
 //!
 //! ```
 //! use fcmae_trainer::{PretrainConfig, is_decayed};
@@ -37,6 +39,7 @@ mod error;
 mod evaluation;
 mod finetune;
 mod groups;
+mod inference;
 mod layers;
 mod machine;
 mod measures;
@@ -65,6 +68,10 @@ pub use evaluation::Hide;
 pub use fcmae_model::Activation;
 pub use finetune::{Best, Finetuned, finetune};
 pub use groups::is_decayed;
+pub use inference::{
+    Embedding, Evaluation, EvaluationReport, Inference, InferenceConfig, KnnConfig, KnnTrial, Level,
+    LinearProbeConfig, LinearTrial, Prediction, Predictions, Probe, ProbeReport, Unreadable, listed,
+};
 pub use layers::{LayerDecay, LayerDecayType};
 pub use machine::{DeviceChoice, Machine};
 pub use measures::Measures;

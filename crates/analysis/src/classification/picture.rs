@@ -134,7 +134,7 @@ mod tests {
         let picture = confusion_picture(&matrix, &names(2));
         let cell = picture.width() - MARGIN; // right border of the last column
         assert!(count(&picture, FULL) > 500); // the cell of class 0
-        assert_eq!(count(&picture, shade(0.5)) > 500, true);
+        assert!(count(&picture, shade(0.5)) > 500);
         assert_eq!(
             picture.get_pixel(cell - 2, picture.height() - MARGIN - 2),
             &shade(0.5)

@@ -82,7 +82,7 @@ fn first_maximum(row: &[f32]) -> u32 {
 /// scores the lower class comes first, so a row of equal scores is no success by accident.
 pub(super) fn place(row: &[f32], class: u32) -> usize {
     let (class, own) = (class as usize, row[class as usize]);
-    let before = |(other, &score): &(usize, &f32)| score > own || (score == own && *other < class);
+    let before = |&(other, &score): &(usize, &f32)| score > own || (score == own && other < class);
     row.iter().enumerate().filter(before).count()
 }
 

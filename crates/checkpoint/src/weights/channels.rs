@@ -2,7 +2,7 @@
 
 use crate::error::CheckpointError;
 use crate::tensor::TensorData;
-use crate::weights::Weights;
+use crate::weights::{RUN_CONFIG, Weights};
 
 /// The stem's convolution.
 const STEM: &str = "downsample_layers.0.0.weight";
@@ -28,6 +28,7 @@ impl Weights {
             *stem = adapted(stem, channels)?;
         }
         self.architecture.in_chans = channels;
+        self.metadata.remove(RUN_CONFIG); // it describes the old network
         self.notes.push(if channels == 1 {
             format!("the stem's {old} input channels were summed to 1")
         } else {

@@ -21,8 +21,6 @@ pub(crate) struct Found {
     pub(crate) naming: Naming,
     /// What stands before every name of the network, as `model.` or `state_dict.module.`.
     pub(crate) prefix: String,
-    /// The file's names under the prefix.
-    pub(crate) names: Vec<String>,
     pub(crate) notes: Vec<String>,
 }
 
@@ -48,11 +46,6 @@ pub(crate) fn find<'a>(names: impl Iterator<Item = &'a str>, ema: bool) -> Resul
             ));
         }
     };
-    let inside: Vec<String> = names
-        .iter()
-        .filter(|name| name.starts_with(&prefix))
-        .map(|&name| name.to_owned())
-        .collect();
     let mut notes = Vec::new();
     if ema {
         notes.push("these are the averaged weights (EMA)".to_owned());
@@ -61,7 +54,6 @@ pub(crate) fn find<'a>(names: impl Iterator<Item = &'a str>, ema: bool) -> Resul
     }
     Ok(Found {
         naming: Naming::SIGNATURES[naming].0,
-        names: inside,
         prefix,
         notes,
     })

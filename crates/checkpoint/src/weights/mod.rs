@@ -5,21 +5,30 @@ use std::path::{Path, PathBuf};
 
 use crate::error::CheckpointError;
 use crate::folder::CheckpointFolder;
-use crate::names::{check_names, matches};
+use crate::names::{check_names, matches_any};
 use crate::source::{Contents, Format, Source};
 use crate::tensor::{Metadata, Tensors};
 
 mod architecture;
+mod change;
 mod channels;
+mod export;
 mod find;
+mod hugging_face;
 pub(crate) mod layout;
 pub(crate) mod naming;
 
 pub use architecture::{Architecture, BlockVersion, DecoderShape};
+pub use export::{Exported, Preprocessing, Target, export_weights};
 pub use naming::Naming;
 
 /// Files that a folder of weights may hold, in the order of preference.
 const IN_FOLDER: [&str; 2] = ["model.safetensors", "pytorch_model.bin"];
+
+/// Metadata key of fcmae's own files: the config of the run.
+pub(crate) const RUN_CONFIG: &str = "fcmae.config";
+/// Metadata key of fcmae's own files: names of the classes, a JSON list.
+pub(crate) const CLASS_NAMES: &str = "fcmae.class_names";
 
 /// The parts of a network that a tensor can belong to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,7 +109,8 @@ impl Weights {
 /// Reads the weights of a ConvNeXt V1 or V2 from a file of fcmae, of the reference (dense, released or its own
 /// pre-training), of timm or of transformers, in safetensors or PyTorch's formats; or from a folder: of
 /// transformers, of a run of fcmae or of one of its checkpoints. Content decides, not the name. Wrappers as
-/// `model`, `state_dict` and `module.` are looked through.
+/// `model`, `state_dict` and `module.` are looked through. The size of the images that a ConvNeXt was trained on
+/// leaves no trace in its weights: any multiple of the total stride will do.
 ///
 /// # Errors
 /// Each names the file: unreadable, no ConvNeXt in it, names missing, left over or misshapen (with near names).
@@ -113,53 +123,17 @@ pub fn read_weights(path: impl AsRef<Path>) -> Result<Weights, CheckpointError> 
 /// # Errors
 /// As [`read_weights`]; and averaged weights that were asked for and are not there.
 pub fn read_weights_with(path: impl AsRef<Path>, options: &ReadOptions) -> Result<Weights, CheckpointError> {
-    let file = find_file(path.as_ref())?;
+    let file = find_weights_file(path)?;
     let source = Source::open(&file)?;
-    let Contents {
-        tensors,
-        skipped,
-        format,
-        ..
-    } = &source.contents;
-    let found = find::find(tensors.keys().map(String::as_str), options.ema)
-        .map_err(|problem| CheckpointError::weights(&file, problem + &passed_over(skipped)))?;
-
-    // their full name → our name
-    let mut renamed = BTreeMap::new();
-    let mut left_over = Vec::new();
-    for name in &found.names {
-        let bare = &name[found.prefix.len()..];
-        match found.naming.ours(bare) {
-            Some(ours) => {
-                if let Some(other) = renamed.insert(ours.clone(), name.as_str()) {
-                    let problem =
-                        format!("`{other}` and `{name}` are both `{ours}`; give a file with one of them");
-                    return Err(CheckpointError::weights(&file, problem));
-                }
-            }
-            None if options.ignore.iter().any(|pattern| matches(pattern, bare)) => {}
-            None => left_over.push(bare.to_owned()),
-        }
-    }
-    let shapes: BTreeMap<String, Vec<usize>> = renamed
-        .iter()
-        .map(|(ours, theirs)| {
-            let shape = &tensors[*theirs].shape;
-            (ours.clone(), layout::our_shape(found.naming, ours, shape))
-        })
-        .collect();
-    let architecture = Architecture::infer(&shapes)
-        .map_err(|problem| CheckpointError::weights(&file, format!("not a whole ConvNeXt: {problem}")))?;
-    check(&file, &architecture, &shapes, left_over)?;
-
-    let names: Vec<&str> = renamed.values().copied().collect();
+    let plan = Plan::new(&file, &source.contents, options)?;
+    let names: Vec<&str> = plan.renamed.values().copied().collect();
     let mut raw = source.read(&names)?;
     let (mut encoder, mut head, mut decoder) = (Tensors::new(), Tensors::new(), Tensors::new());
-    for (ours, theirs) in renamed {
+    for (ours, theirs) in plan.renamed {
         let Some(tensor) = raw.remove(theirs) else {
             continue;
         };
-        let tensor = layout::to_ours(found.naming, &ours, tensor);
+        let tensor = layout::to_ours(plan.naming, &ours, tensor);
         let part = match part(&ours) {
             Part::Encoder => &mut encoder,
             Part::Head => &mut head,
@@ -167,21 +141,89 @@ pub fn read_weights_with(path: impl AsRef<Path>, options: &ReadOptions) -> Resul
         };
         part.insert(ours, tensor);
     }
-    let mut notes = found.notes;
-    if !skipped.is_empty() {
-        notes.push(format!("passed over, and not run: {}", skipped.join(", ")));
+    let mut notes = plan.notes;
+    let mut metadata = source.contents.metadata.clone();
+    if plan.naming == Naming::HuggingFace {
+        hugging_face::read_config(&file, &mut metadata, &mut notes);
     }
     Ok(Weights {
-        format: *format,
-        naming: found.naming,
-        architecture,
+        format: source.contents.format,
+        naming: plan.naming,
+        architecture: plan.architecture,
         encoder,
         head,
         decoder,
-        metadata: source.contents.metadata.clone(),
+        metadata,
         notes,
         file,
     })
+}
+
+/// Whose names a file uses and what network it holds, from [`read_contents`](crate::read_contents) alone.
+///
+/// # Errors
+/// As [`read_weights`].
+pub fn recognise_weights(
+    file: impl AsRef<Path>,
+    contents: &Contents,
+    options: &ReadOptions,
+) -> Result<(Naming, Architecture), CheckpointError> {
+    let plan = Plan::new(file.as_ref(), contents, options)?;
+    Ok((plan.naming, plan.architecture))
+}
+
+/// What is to be read, and what it will be.
+struct Plan<'a> {
+    naming: Naming,
+    architecture: Architecture,
+    /// Our name → the file's.
+    renamed: BTreeMap<String, &'a str>,
+    notes: Vec<String>,
+}
+
+impl<'a> Plan<'a> {
+    fn new(file: &Path, contents: &'a Contents, options: &ReadOptions) -> Result<Plan<'a>, CheckpointError> {
+        let passed_over = match &contents.skipped[..] {
+            [] => None,
+            some => Some(format!("passed over, and not run: {}", some.join(", "))),
+        };
+        let found =
+            find::find(contents.tensors.keys().map(String::as_str), options.ema).map_err(|problem| {
+                let more = passed_over.as_ref().map(|text| format!("; {text}"));
+                CheckpointError::weights(file, problem + &more.unwrap_or_default())
+            })?;
+        let (mut renamed, mut left_over) = (BTreeMap::new(), Vec::new());
+        for (name, _) in contents.tensors.range(found.prefix.clone()..) {
+            let Some(bare) = name.strip_prefix(&found.prefix) else {
+                break;
+            };
+            match found.naming.ours(bare) {
+                Some(ours) => {
+                    if let Some(other) = renamed.insert(ours.clone(), name.as_str()) {
+                        let problem = format!("`{other}` and `{name}` are both `{ours}`; keep one of them");
+                        return Err(CheckpointError::weights(file, problem));
+                    }
+                }
+                None if matches_any(options.ignore, bare) => {}
+                None => left_over.push(bare.to_owned()),
+            }
+        }
+        let shape = |(ours, theirs): (&String, &&str)| {
+            let shape = &contents.tensors[*theirs].shape;
+            (ours.clone(), layout::our_shape(found.naming, ours, shape))
+        };
+        let shapes: BTreeMap<_, _> = renamed.iter().map(shape).collect();
+        let architecture = Architecture::infer(&shapes)
+            .map_err(|problem| CheckpointError::weights(file, format!("not a whole ConvNeXt: {problem}")))?;
+        check(file, &architecture, &shapes, left_over)?;
+        let notes = found.notes.into_iter().chain(passed_over).collect();
+        Ok(Plan {
+            naming: found.naming,
+            architecture,
+            renamed,
+            notes,
+        })
+    }
 }
 
 /// Compares names and shapes with what the architecture calls for.
@@ -204,15 +246,13 @@ fn check(
     })
 }
 
-fn passed_over(skipped: &[String]) -> String {
-    match skipped {
-        [] => String::new(),
-        _ => format!("; passed over, and not run: {}", skipped.join(", ")),
-    }
-}
-
-/// The file of weights that `path` leads to.
-fn find_file(path: &Path) -> Result<PathBuf, CheckpointError> {
+/// The file of weights that `path` leads to: itself, or the one in a folder of transformers, in a checkpoint of
+/// fcmae, or in the newest checkpoint of a run.
+///
+/// # Errors
+/// A folder without one.
+pub fn find_weights_file(path: impl AsRef<Path>) -> Result<PathBuf, CheckpointError> {
+    let path = path.as_ref();
     if !path.is_dir() {
         return Ok(path.to_path_buf());
     }

@@ -1,12 +1,17 @@
 //! Verbs of the program, one file each.
 
 mod bench_step;
+mod embed;
+mod evaluate;
 mod failure;
 mod inspect;
 mod output;
+mod predict;
 mod pretrain;
+mod probe;
 mod reconstruct;
 mod verify;
+mod weights;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -33,6 +38,14 @@ enum Verb {
     Verify(verify::Args),
     /// Picture and loss: what a model makes of an image or a folder
     Reconstruct(reconstruct::Args),
+    /// What a classifier gets right: all measures with intervals, confusion matrix
+    Evaluate(evaluate::Args),
+    /// The classes of pictures, with logits
+    Predict(predict::Args),
+    /// Features of pictures
+    Embed(embed::Args),
+    /// How much frozen features know of the labels: linear probe, nearest neighbours
+    Probe(probe::Args),
     /// What is in a checkpoint
     Inspect(inspect::Args),
     /// Time of a whole step on random images; prints one line of JSON
@@ -80,6 +93,10 @@ fn run(verb: Verb) -> Result<Outcome> {
         Verb::Pretrain(args) => pretrain::run(&args),
         Verb::Verify(args) => verify::run(&args),
         Verb::Reconstruct(args) => reconstruct::run(&args),
+        Verb::Evaluate(args) => evaluate::run(&args),
+        Verb::Predict(args) => predict::run(&args),
+        Verb::Embed(args) => embed::run(&args),
+        Verb::Probe(args) => probe::run(&args),
         Verb::Inspect(args) => inspect::run(&args),
         Verb::BenchStep(args) => bench_step::run(&args),
     }

@@ -1,0 +1,204 @@
+//! Weights written for other programs: byte for byte what those programs wrote themselves.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use fcmae_checkpoint::{
+    Dtype, Metadata, Naming, Preprocessing, Target, TensorData, Tensors, Weights, export_weights,
+    read_contents, read_tensors, read_weights, write_safetensors,
+};
+
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/golden")
+        .join(name)
+}
+
+fn weights(name: &str) -> Weights {
+    read_weights(golden(name)).unwrap()
+}
+
+/// Exports to a temporary place and reads it back raw.
+fn exported(weights: &Weights, target: Target, name: &str) -> (tempfile::TempDir, Tensors, Vec<String>) {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join(name);
+    let done = export_weights(weights, target, &out, &Preprocessing::imagenet(3)).unwrap();
+    assert!(done.files.iter().all(|file| file.is_file()));
+    let tensors = read_tensors(&done.files[0]).unwrap();
+    (folder, tensors, done.notes)
+}
+
+#[test]
+fn each_program_gets_what_it_wrote_itself() {
+    for (source, target, name) in [
+        ("timm.pth", Target::Official, "official_dense.pth"),
+        ("official_dense.pth", Target::Timm, "timm.pth"),
+        ("timm.pth", Target::HuggingFace, "hf"),
+        (
+            "official_fcmae_train.pth",
+            Target::Official,
+            "official_fcmae_train.pth",
+        ),
+    ] {
+        let (_folder, ours, notes) = exported(&weights(source), target, name);
+        let file = if name == "hf" {
+            golden("hf/model.safetensors")
+        } else {
+            golden(name)
+        };
+        let mut theirs = read_tensors(file).unwrap();
+        theirs.retain(|name, _| !name.starts_with("optimizer."));
+        assert_eq!(
+            ours.keys().collect::<Vec<_>>(),
+            theirs.keys().collect::<Vec<_>>(),
+            "{name}"
+        );
+        assert_eq!(ours, theirs, "{name}");
+        assert!(notes.is_empty(), "{notes:?}");
+    }
+}
+
+#[test]
+fn an_encoder_alone_has_the_released_form() {
+    let mut weights = weights("official_fcmae_train.pth");
+    weights.drop_decoder();
+    let (_folder, ours, _) = exported(&weights, Target::Official, "w.pt");
+    assert_eq!(ours, read_tensors(golden("official_fcmae_released.pt")).unwrap());
+}
+
+#[test]
+fn every_way_there_leads_back() {
+    for source in [
+        "official_dense.pth",
+        "official_fcmae_train.pth",
+        "official_fcmae_released.pt",
+    ] {
+        let weights = weights(source);
+        for (target, name) in [
+            (Target::Native, "w.safetensors"),
+            (Target::Official, "w.pth"),
+            (Target::Official, "w.safetensors"),
+            (Target::Timm, "w.bin"),
+            (Target::Timm, "w.safetensors"),
+            (Target::HuggingFace, "folder"),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let out = folder.path().join(name);
+            let done = export_weights(&weights, target, &out, &Preprocessing::imagenet(3)).unwrap();
+            let back = read_weights(&out).unwrap();
+            assert_eq!(back.encoder, weights.encoder, "{source} {target}");
+            if !weights.head.is_empty() {
+                assert_eq!(back.head, weights.head, "{source} {target}");
+            }
+            if matches!(target, Target::Native | Target::Official) {
+                assert_eq!(back.decoder, weights.decoder, "{source} {target}");
+                assert_eq!(back.architecture, weights.architecture);
+            } else if !weights.decoder.is_empty() {
+                assert!(
+                    done.notes[0].contains("no place for the decoder"),
+                    "{:?}",
+                    done.notes
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn version_one_goes_to_every_program_and_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("v1.safetensors");
+    let mut tensors = weights("official_dense.pth").classifier_tensors();
+    tensors.retain(|name, _| !name.contains(".grn."));
+    for (name, width) in [("0.0", 8), ("1.0", 16), ("2.0", 24), ("2.1", 24), ("3.0", 32)] {
+        let gamma = TensorData::from_f32(vec![width], &vec![0.1; width]).unwrap();
+        tensors.insert(format!("stages.{name}.gamma"), gamma);
+    }
+    write_safetensors(&file, &tensors, &Metadata::new()).unwrap();
+    let v1 = read_weights(&file).unwrap();
+    for (target, name) in [
+        (Target::Official, "a.pth"),
+        (Target::Timm, "b.pth"),
+        (Target::HuggingFace, "hf"),
+    ] {
+        let (place, raw, _) = exported(&v1, target, name);
+        let back = read_weights(place.path().join(name)).unwrap();
+        assert_eq!(
+            (back.classifier_tensors(), back.architecture),
+            (tensors.clone(), v1.architecture.clone())
+        );
+        if target == Target::HuggingFace {
+            assert!(raw.contains_key("convnext.encoder.stages.2.layers.1.layer_scale_parameter"));
+        }
+    }
+}
+
+#[test]
+fn transformers_gets_its_config_and_gives_the_class_names_back() {
+    let mut weights = weights("hf");
+    assert!(weights.notes[0].contains("eps 1e-12"), "{:?}", weights.notes);
+    assert!(
+        !weights.metadata.contains_key("fcmae.class_names"),
+        "LABEL_0 is no name"
+    );
+    let names: Vec<String> = (0..10).map(|i| format!("class {i}")).collect();
+    weights
+        .metadata
+        .insert("fcmae.class_names".into(), serde_json::to_string(&names).unwrap());
+    let (folder, ..) = exported(&weights, Target::HuggingFace, "hf");
+    let read = |name: &str| -> serde_json::Value {
+        serde_json::from_slice(&fs::read(folder.path().join("hf").join(name)).unwrap()).unwrap()
+    };
+    let (ours, theirs) = (read("config.json"), golden("hf/config.json"));
+    let theirs: serde_json::Value = serde_json::from_slice(&fs::read(theirs).unwrap()).unwrap();
+    for key in [
+        "architectures",
+        "model_type",
+        "depths",
+        "hidden_sizes",
+        "hidden_act",
+        "num_channels",
+        "patch_size",
+        "num_stages",
+        "image_size",
+    ] {
+        assert_eq!(ours[key], theirs[key], "{key}");
+    }
+    assert_eq!(ours["layer_norm_eps"], 1e-6, "as the reference computes it");
+    assert_eq!(ours["id2label"]["7"], "class 7");
+    assert_eq!(read("preprocessor_config.json")["size"]["shortest_edge"], 224);
+    let back = read_weights(folder.path().join("hf")).unwrap();
+    assert_eq!(
+        back.metadata["fcmae.class_names"],
+        weights.metadata["fcmae.class_names"]
+    );
+    assert!(back.notes.is_empty(), "{:?}", back.notes);
+}
+
+#[test]
+fn half_precision_stays_and_is_made() {
+    let mut weights = weights("timm.pth");
+    weights.cast(Dtype::BF16).unwrap();
+    let (folder, raw, _) = exported(&weights, Target::Timm, "w.pth");
+    assert!(raw.values().all(|tensor| tensor.dtype == Dtype::BF16));
+    let back = read_weights(folder.path().join("w.pth")).unwrap();
+    assert_eq!((back.naming, &back.encoder), (Naming::Timm, &weights.encoder));
+    let contents = read_contents(folder.path().join("w.pth")).unwrap();
+    assert_eq!(contents.tensors["stem.0.weight"].dtype, Dtype::BF16);
+}
+
+#[test]
+fn names_say_the_format() {
+    let weights = weights("timm.pth");
+    let folder = tempfile::tempdir().unwrap();
+    for (target, name, wanted) in [
+        (Target::Native, "w.pth", "must end in .safetensors,"),
+        (Target::Timm, "w.onnx", "must end in .safetensors or .pth"),
+        (Target::Official, "w", "must end in .safetensors or .pth"),
+    ] {
+        let out = folder.path().join(name);
+        let error = export_weights(&weights, target, &out, &Preprocessing::imagenet(3)).unwrap_err();
+        assert!(error.to_string().contains(wanted), "{error}");
+        assert!(!out.exists());
+    }
+}

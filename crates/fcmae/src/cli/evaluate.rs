@@ -1,0 +1,162 @@
+//! `fcmae evaluate`: what a classifier gets right, with intervals and the confusion matrix.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use fcmae::analysis::{ClassificationReport, ConfusionMatrix, Measure, MultiLabelReport, confusion_picture};
+use fcmae::checkpoint::{replace_file, write_json};
+use fcmae::trainer::{Evaluation, EvaluationReport};
+use image::ImageFormat;
+use serde_json::json;
+
+use super::weights::{WeightsArgs, tell_unreadable};
+use super::{Outcome, output};
+
+/// More classes make a table that nobody reads; JSON and picture have them all.
+const MOST_SHOWN: usize = 40;
+
+/// Arguments of `evaluate`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    weights: WeightsArgs,
+    /// The part of the data set that is measured [default: test]
+    #[arg(long)]
+    split: Option<String>,
+    /// Folder for `report.json` and `confusion.png`
+    #[arg(short, long, default_value = "evaluation")]
+    output: PathBuf,
+    /// Print one JSON object instead of the tables
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &Args) -> Result<Outcome> {
+    let inference = args.weights.open()?;
+    let split = args.split.as_ref().unwrap_or(&inference.config.test_split);
+    let dataset = inference.labelled(split)?;
+    let evaluation = inference.evaluate(&dataset)?;
+    tell_unreadable(&evaluation.unreadable);
+    fs::create_dir_all(&args.output).with_context(|| args.output.display().to_string())?;
+    write_json(args.output.join("report.json"), &evaluation)?;
+    if let EvaluationReport::SingleLabel(report) = &evaluation.report {
+        write_picture(
+            &args.output.join("confusion.png"),
+            &report.confusion,
+            &evaluation.class_names,
+        )?;
+    }
+    if args.json {
+        let (file, data) = (&inference.file, dataset.origin());
+        output::json(&json!({
+            "weights": file, "data": data, "split": split, "output": args.output, "report": evaluation.report,
+            "class_names": evaluation.class_names, "unreadable": evaluation.unreadable,
+        }))?;
+    } else {
+        output::text(&describe(&evaluation))?;
+        output::text(&format!("\nreport and picture: {}\n", args.output.display()))?;
+    }
+    Ok(if evaluation.unreadable.is_empty() {
+        Outcome::Done
+    } else {
+        Outcome::Failed
+    })
+}
+
+fn write_picture(file: &Path, matrix: &ConfusionMatrix, names: &[String]) -> Result<()> {
+    let mut png = std::io::Cursor::new(Vec::new());
+    confusion_picture(matrix, names).write_to(&mut png, ImageFormat::Png)?;
+    Ok(replace_file(file, |out| out.write_all(png.get_ref()))?)
+}
+
+fn describe(evaluation: &Evaluation) -> String {
+    match &evaluation.report {
+        EvaluationReport::SingleLabel(report) => single_label(report, &evaluation.class_names),
+        EvaluationReport::MultiLabel(report) => multi_label(report),
+    }
+}
+
+/// Measures, classes and confusion matrix.
+pub(super) fn single_label(report: &ClassificationReport, names: &[String]) -> String {
+    let rows = [
+        ("top-1", Some(report.top1)),
+        ("top-5", report.top5),
+        ("balanced accuracy", Some(report.balanced_accuracy)),
+        ("macro precision", Some(report.macro_precision)),
+        ("macro recall", Some(report.macro_recall)),
+        ("macro F1", Some(report.macro_f1)),
+        ("AUROC", report.auroc),
+    ];
+    let mut text = measures(&rows) + &format!("\n{} images\n", report.images);
+    if names.len() > MOST_SHOWN {
+        return text;
+    }
+    let row = |class: &fcmae::analysis::ClassReport| {
+        let m = &class.measures;
+        let mut cells = vec![class.name.clone(), class.support.to_string()];
+        cells.extend([m.precision, m.recall, m.f1].map(|value| format!("{value:.4}")));
+        cells.push(class.auroc.map_or("-".to_owned(), |area| format!("{area:.4}")));
+        cells
+    };
+    let rows: Vec<_> = report.per_class.iter().map(row).collect();
+    text += "\n";
+    text += &output::table(&["class", "images", "precision", "recall", "F1", "AUROC"], &rows);
+    text + "\n" + &confusion(&report.confusion, names)
+}
+
+fn multi_label(report: &MultiLabelReport) -> String {
+    let rows = [
+        ("mean average precision", report.mean_average_precision),
+        ("macro F1", Some(report.macro_f1)),
+        ("micro F1", Some(report.micro_f1)),
+        ("exact match", Some(report.exact_match)),
+    ];
+    let text = measures(&rows) + &format!("\n{} images\n\n", report.images);
+    let row = |class: &fcmae::analysis::MultiLabelClass| {
+        let m = &class.measures;
+        let mut cells = vec![class.name.clone(), class.support.to_string()];
+        cells.extend([m.precision, m.recall, m.f1].map(|value| format!("{value:.4}")));
+        cells.extend(
+            [class.average_precision, class.auroc].map(|v| v.map_or("-".to_owned(), |v| format!("{v:.4}"))),
+        );
+        cells
+    };
+    let rows: Vec<_> = report.per_class.iter().take(MOST_SHOWN).map(row).collect();
+    text + &output::table(
+        &["class", "images", "precision", "recall", "F1", "AP", "AUROC"],
+        &rows,
+    )
+}
+
+fn measures(rows: &[(&str, Option<Measure>)]) -> String {
+    let row = |(name, measure): &(&str, Option<Measure>)| {
+        let measure = (*measure)?;
+        let error = measure
+            .standard_error
+            .map_or(String::new(), |error| format!("{error:.4}"));
+        let interval = measure
+            .interval
+            .map_or(String::new(), |[low, high]| format!("{low:.4} to {high:.4}"));
+        Some(vec![
+            (*name).to_owned(),
+            format!("{:.4}", measure.value),
+            error,
+            interval,
+        ])
+    };
+    let rows: Vec<_> = rows.iter().filter_map(row).collect();
+    output::table(&["measure", "value", "std. error", "interval"], &rows)
+}
+
+fn confusion(matrix: &ConfusionMatrix, names: &[String]) -> String {
+    let mut header = vec!["true \\ predicted"];
+    header.extend(names.iter().map(String::as_str));
+    let row = |(name, counts): (&String, &[u64])| {
+        std::iter::once(name.clone())
+            .chain(counts.iter().map(u64::to_string))
+            .collect()
+    };
+    let rows: Vec<Vec<String>> = names.iter().zip(matrix.rows()).map(row).collect();
+    output::table(&header, &rows)
+}

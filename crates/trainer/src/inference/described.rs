@@ -1,0 +1,112 @@
+//! What a file of weights says beside them: how its images were read, what its classes are called.
+
+use anyhow::{Context, Result};
+use fcmae_checkpoint::Weights;
+use fcmae_data::{Color, DataConfig, LabelConfig, LabelKind};
+use fcmae_encoder::EncoderConfig;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::config::Precision;
+use crate::error::InputError;
+use crate::inference::config::InferenceConfig;
+
+/// What is taken from the config of the run that made the weights (`fcmae.config`); the rest is passed over.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct RunConfig {
+    model: Option<EncoderConfig>,
+    data: Option<DataConfig>,
+    labels: LabelConfig,
+    loss: Loss,
+    precision: Precision,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Loss {
+    sigmoid: bool,
+}
+
+/// What is known of weights.
+#[derive(Debug)]
+pub(super) struct Described {
+    /// Settings under which they are used as they were trained.
+    pub(super) config: InferenceConfig,
+    /// The network, where the weights come from a run.
+    pub(super) model: Option<EncoderConfig>,
+    /// Names of the classes; empty where they are not known.
+    pub(super) class_names: Vec<String>,
+    /// Whether each class is decided by itself.
+    pub(super) is_sigmoid: bool,
+}
+
+/// Reads the metadata: the run's config, over it the single keys (which outlive a conversion), over both nothing.
+/// Weights without either get ImageNet's statistics.
+pub(super) fn describe(weights: &Weights) -> Result<Described> {
+    let get = |key: &str| weights.metadata.get(key);
+    let name = || weights.file.display().to_string();
+    let run = match get("fcmae.config") {
+        None => RunConfig::default(),
+        Some(text) => fcmae_config::from_str(text, &[])
+            .and_then(|resolved| resolved.parse())
+            .with_context(|| format!("{}: its metadata `fcmae.config`", name()))?,
+    };
+    let mut data = match run.data {
+        Some(data) => data,
+        None => imagenet(weights)?,
+    };
+    let mut labels = run.labels;
+    labels.fraction = 1.0; // of training, not of what comes after
+    let mut crop_pct = InferenceConfig::default().crop_pct;
+    let mut class_names = Vec::new();
+    read(weights, "fcmae.image_size", &mut data.image_size)?;
+    read(weights, "fcmae.color", &mut data.color)?;
+    read(weights, "fcmae.mean", &mut data.mean)?;
+    read(weights, "fcmae.std", &mut data.std)?;
+    read(weights, "fcmae.crop_pct", &mut crop_pct)?;
+    read(weights, "fcmae.labels", &mut labels.kind)?;
+    read(weights, "fcmae.class_names", &mut class_names)?;
+    data.val_fraction = 0.0;
+    Ok(Described {
+        is_sigmoid: labels.kind == LabelKind::MultiLabel || run.loss.sigmoid,
+        config: InferenceConfig {
+            crop_pct,
+            precision: run.precision,
+            data,
+            labels,
+            ..InferenceConfig::default()
+        },
+        model: run.model,
+        class_names,
+    })
+}
+
+/// The value of a metadata key, JSON, where it is there.
+fn read<T: DeserializeOwned>(weights: &Weights, key: &str, value: &mut T) -> Result<()> {
+    if let Some(text) = weights.metadata.get(key) {
+        let context = || format!("{}: its metadata `{key}` is {text:?}", weights.file.display());
+        *value = serde_json::from_str(text).with_context(context)?;
+    }
+    Ok(())
+}
+
+/// Images as ImageNet's models read them: 224 px; for one channel the mean over the three.
+fn imagenet(weights: &Weights) -> Result<DataConfig, InputError> {
+    let colors = DataConfig::default();
+    match weights.architecture.in_chans {
+        3 => Ok(colors),
+        1 => Ok(DataConfig {
+            color: Color::Grey,
+            mean: vec![0.449],
+            std: vec![0.226],
+            ..colors
+        }),
+        channels => Err(InputError::Argument {
+            message: format!(
+                "{}: these weights read images of {channels} channels; images here have 1 or 3",
+                weights.file.display()
+            ),
+        }),
+    }
+}

@@ -1,0 +1,146 @@
+//! Features of pictures.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use fcmae_checkpoint::{TensorData, write_safetensors};
+use tch::{Device, Kind, Tensor};
+
+use super::network::Inference;
+use super::npy::write_npy;
+use super::stream::Unreadable;
+use crate::error::InputError;
+
+/// Which features.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Level {
+    /// The mean of the last stage's map, before the norm: `features [N, C]`.
+    #[default]
+    Pooled,
+    /// The mean of every stage's map: `stage0 [N, C_0]`, `stage1 [N, C_1]`, ….
+    Stages,
+    /// Every stage's whole map: `stage0 [N, C_0, H_0, W_0]`, ….
+    Maps,
+}
+
+/// Features of N pictures.
+#[derive(Debug)]
+pub struct Embedding {
+    /// The pictures, in the order of the rows.
+    pub files: Vec<PathBuf>,
+    /// By name, see [`Level`]; f32.
+    pub features: BTreeMap<String, Tensor>,
+    /// Pictures that could not be read: they have no rows.
+    pub unreadable: Vec<Unreadable>,
+}
+
+impl Inference {
+    /// Features of pictures. They are held in memory: N·C·4 bytes, for maps times their sites.
+    ///
+    /// # Errors
+    /// No picture that can be read; what `files` returns.
+    pub fn embed(
+        &self,
+        files: impl Iterator<Item = Result<PathBuf>> + Send + 'static,
+        level: Level,
+    ) -> Result<Embedding> {
+        let (mut kept, mut unreadable) = (Vec::new(), Vec::new());
+        let mut rows: Vec<Vec<Tensor>> = Vec::new();
+        for batch in self.decoder().batches(files)? {
+            let batch = batch?;
+            if !batch.images.is_empty() {
+                rows.push(self.features(&batch, level)?);
+            }
+            for (file, result) in batch.files {
+                match result {
+                    Ok(()) => kept.push(file),
+                    Err(error) => unreadable.push(Unreadable {
+                        file,
+                        problem: error.to_string(),
+                    }),
+                }
+            }
+        }
+        if kept.is_empty() {
+            let message = match unreadable.first() {
+                Some(first) => format!(
+                    "none of the {} pictures can be read: {}",
+                    unreadable.len(),
+                    first.problem
+                ),
+                None => "there are no pictures to take features of".to_owned(),
+            };
+            return Err(InputError::Argument { message }.into());
+        }
+        let parts = rows.first().map_or(0, Vec::len);
+        let joined = |part: usize| {
+            let all: Vec<&Tensor> = rows.iter().map(|batch| &batch[part]).collect();
+            let name = if level == Level::Pooled {
+                "features".to_owned()
+            } else {
+                format!("stage{part}")
+            };
+            (name, Tensor::cat(&all, 0))
+        };
+        Ok(Embedding {
+            files: kept,
+            features: (0..parts).map(joined).collect(),
+            unreadable,
+        })
+    }
+
+    fn features(&self, batch: &super::stream::Decoded, level: Level) -> Result<Vec<Tensor>> {
+        Ok(match level {
+            Level::Pooled => self.pooled(batch)?.pop().into_iter().collect(),
+            Level::Stages => self.pooled(batch)?,
+            Level::Maps => {
+                let to_cpu = |map: Tensor| map.to_kind(Kind::Float).to_device(Device::Cpu).contiguous();
+                self.maps(batch)?.into_iter().map(to_cpu).collect()
+            }
+        })
+    }
+}
+
+impl Embedding {
+    /// Writes `.safetensors` (all features; the pictures as a JSON list in the metadata `files`) or `.npy` (a single
+    /// tensor, and `<name>.files.json` beside it); atomically.
+    ///
+    /// # Errors
+    /// Another extension; several tensors as `.npy`; what the system refuses.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let refused = |problem: &str| InputError::Argument {
+            message: format!("--output {}: {problem}", path.display()),
+        };
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("safetensors") => {
+                let files = serde_json::to_string(&self.files)?;
+                let tensors = self
+                    .features
+                    .iter()
+                    .map(|(name, t)| (name.clone(), fcmae_model::to_data(t)))
+                    .collect();
+                Ok(write_safetensors(
+                    path,
+                    &tensors,
+                    &[("files".to_owned(), files)].into(),
+                )?)
+            }
+            Some("npy") => {
+                let mut all = self.features.values();
+                let (Some(features), None) = (all.next(), all.next()) else {
+                    return Err(
+                        refused("a .npy holds one tensor; write the stages to a .safetensors").into(),
+                    );
+                };
+                let data: TensorData = fcmae_model::to_data(features);
+                write_npy(path, &data.shape, &data.bytes)?;
+                Ok(fcmae_checkpoint::write_json(
+                    path.with_extension("files.json"),
+                    &self.files,
+                )?)
+            }
+            _ => Err(refused("features are written as .safetensors or .npy").into()),
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! All measures of a classifier on labelled images.
+
+use anyhow::{Context, Result};
+use fcmae_analysis::{ClassificationReport, MultiLabelReport, Scores};
+use fcmae_data::{DataConfig, Dataset, LabelKind};
+use serde::Serialize;
+
+use super::network::Inference;
+use super::stream::Unreadable;
+use crate::error::InputError;
+
+/// What a classifier gets right.
+#[derive(Debug, Clone, Serialize)]
+pub struct Evaluation {
+    /// Names of the classes, in the order of the network's outputs.
+    pub class_names: Vec<String>,
+    /// The measures.
+    pub report: EvaluationReport,
+    /// Pictures that could not be read; they are not measured.
+    pub unreadable: Vec<Unreadable>,
+}
+
+/// The measures, by the kind of labels.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EvaluationReport {
+    /// One label per image.
+    SingleLabel(ClassificationReport),
+    /// Any number of labels per image.
+    MultiLabel(MultiLabelReport),
+}
+
+impl Inference {
+    /// The labelled images of `split`, classes in the order of the outputs.
+    ///
+    /// # Errors
+    /// Images without labels; classes that the weights do not know.
+    pub fn labelled(&self, split: &str) -> Result<Dataset> {
+        let data = DataConfig {
+            split: split.to_owned(),
+            ..self.config.data.clone()
+        };
+        let mut labels = self.config.labels.clone();
+        if self.are_named {
+            labels.classes.clone_from(&self.class_names);
+        }
+        let dataset = Dataset::open_labelled(&data, &labels)?;
+        self.check_classes(&dataset)?;
+        Ok(dataset)
+    }
+
+    /// Numbers stand for names only where there are as many.
+    fn check_classes(&self, dataset: &Dataset) -> Result<(), InputError> {
+        let (outputs, found) = (self.class_names.len(), dataset.class_names().len());
+        if !self.is_classifier() || outputs == found {
+            return Ok(());
+        }
+        Err(InputError::Argument {
+            message: format!(
+                "{} has {outputs} classes and {} has {found}; name the classes of the weights in their order with \
+                 `--set labels.classes=[…]`",
+                self.file.display(),
+                dataset.origin().display()
+            ),
+        })
+    }
+
+    /// Measures the classifier on `dataset`. Pictures that cannot be read are left out and listed.
+    ///
+    /// # Errors
+    /// Weights without a head; no picture that can be read.
+    pub fn evaluate(&self, dataset: &Dataset) -> Result<Evaluation> {
+        self.check_head()?;
+        let (mut logits, mut unreadable, mut read) = (Vec::new(), Vec::new(), Vec::new());
+        let files: Vec<_> = dataset
+            .samples()
+            .iter()
+            .map(|sample| Ok(sample.path.clone()))
+            .collect();
+        let mut at = 0;
+        for batch in self.decoder().batches(files.into_iter())? {
+            let batch = batch?;
+            if !batch.images.is_empty() {
+                logits.extend(self.logits(&batch)?);
+            }
+            for (file, result) in batch.files {
+                match result {
+                    Ok(()) => read.push(at),
+                    Err(error) => unreadable.push(Unreadable {
+                        file,
+                        problem: error.to_string(),
+                    }),
+                }
+                at += 1;
+            }
+        }
+        if let (true, Some(first)) = (read.is_empty(), unreadable.first()) {
+            let message = format!("none of the {at} pictures can be read: {}", first.problem);
+            return Err(InputError::Argument { message }.into());
+        }
+        Ok(Evaluation {
+            report: self.report(dataset, &read, &logits)?,
+            class_names: dataset.class_names().to_vec(),
+            unreadable,
+        })
+    }
+
+    fn report(&self, dataset: &Dataset, read: &[usize], logits: &[f32]) -> Result<EvaluationReport> {
+        let names = dataset.class_names();
+        let scores = Scores::new(logits, self.class_names.len())?;
+        let samples = || read.iter().map(|&at| &dataset.samples()[at]);
+        let bootstrap = &self.config.bootstrap;
+        if self.config.labels.kind == LabelKind::MultiLabel {
+            let rows = samples().filter_map(|sample| sample.row.as_deref()).flatten();
+            let present: Vec<bool> = rows.map(|&share| share >= 0.5).collect();
+            return Ok(EvaluationReport::MultiLabel(MultiLabelReport::new(
+                &scores, &present, names, bootstrap,
+            )?));
+        }
+        let labels: Option<Vec<u32>> = samples().map(|sample| sample.label).collect();
+        let labels = labels.context("an image without a label among labelled ones")?;
+        let report = ClassificationReport::new(&scores, &labels, names, bootstrap)?;
+        Ok(EvaluationReport::SingleLabel(report))
+    }
+}

@@ -1,0 +1,22 @@
+//! What trained weights are used for: predictions, measures, features, probes.
+//!
+//! [`Inference::open`] takes weights of any origin and says how images are brought to them; [`Inference::predict`],
+//! [`Inference::evaluate`], [`Inference::embed`] and [`Inference::probe`] are the verbs.
+
+mod config;
+mod described;
+mod embed;
+mod evaluate;
+mod network;
+mod npy;
+mod predict;
+mod probe;
+mod stream;
+
+pub use config::{InferenceConfig, KnnConfig, LinearProbeConfig};
+pub use embed::{Embedding, Level};
+pub use evaluate::{Evaluation, EvaluationReport};
+pub use network::Inference;
+pub use predict::{Prediction, Predictions, listed};
+pub use probe::{KnnTrial, LinearTrial, Probe, ProbeReport};
+pub use stream::Unreadable;

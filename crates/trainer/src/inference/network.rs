@@ -1,0 +1,215 @@
+//! Weights of any origin as a network that is ready to be used.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use fcmae_blocks::Pass;
+use fcmae_checkpoint::{Weights, read_weights};
+use fcmae_data::LabelKind;
+use fcmae_encoder::{Classifier, EncoderConfig, FeaturePyramid, SparseEncoder};
+use fcmae_kernels::GrnScope;
+use fcmae_model::encoder_config;
+use tch::{Device, Kind, Tensor, nn, no_grad};
+
+use super::config::InferenceConfig;
+use super::described::{Described, describe};
+use super::stream::{Decoded, Decoder};
+use crate::error::InputError;
+use crate::machine::{DeviceChoice, Machine};
+
+/// Weights, and how they are used.
+#[derive(Debug)]
+pub struct Inference {
+    /// The file they came from.
+    pub file: PathBuf,
+    /// What a user should know of how they were read.
+    pub notes: Vec<String>,
+    /// The settings; what is decided by the weights is as they say.
+    pub config: InferenceConfig,
+    /// The encoder's.
+    pub model: EncoderConfig,
+    /// Names of the classes, one per output; empty without a head.
+    pub class_names: Vec<String>,
+    /// Whether the classes' names come from the weights or the settings; else they are numbers.
+    pub are_named: bool,
+    /// Whether each class is decided by itself (sigmoid) rather than one of all (softmax).
+    pub is_sigmoid: bool,
+    network: Network,
+    pub(super) device: Device,
+}
+
+#[derive(Debug)]
+enum Network {
+    Headless(FeaturePyramid),
+    Classifier(Box<Classifier>),
+}
+
+impl Inference {
+    /// Opens weights: a file of fcmae, the reference, timm or transformers, or the folder of a run or checkpoint
+    /// ([`read_weights`]). `overrides` are `key=value` of [`InferenceConfig`].
+    ///
+    /// # Errors
+    /// Weights that cannot be read or used; settings that are unknown or out of range.
+    pub fn open(path: &Path, overrides: &[String]) -> Result<Inference> {
+        let mut weights = read_weights(path)?;
+        let described = describe(&weights)?;
+        let text = fcmae_config::to_toml(&described.config)?;
+        let config: InferenceConfig = fcmae_config::from_str(&text, overrides)?.parse()?;
+        config.validate()?;
+        weights.adapt_input_channels(config.data.color.channels())?;
+        let device = config.device.parse::<DeviceChoice>()?.find()?;
+        let _ = Machine::set_up(device, config.threads, config.precision.kind());
+        let model = EncoderConfig {
+            drop_path: 0.0,
+            grn_scope: GrnScope::Sample, // the dense network's, whatever the scope of pre-training was (fact sheet §2.4)
+            ..described
+                .model
+                .clone()
+                .unwrap_or_else(|| encoder_config(&weights.architecture))
+        };
+        let network = Network::load(&weights, &model, device)?;
+        let (class_names, are_named) = class_names(&weights, &described, &config)?;
+        Ok(Inference {
+            file: weights.file.clone(),
+            notes: weights.notes,
+            model,
+            class_names,
+            are_named,
+            is_sigmoid: described.is_sigmoid || config.labels.kind == LabelKind::MultiLabel,
+            config,
+            network,
+            device,
+        })
+    }
+
+    /// The same weights on other images: a folder or manifest where there is one at `data`, else a named data set.
+    #[must_use]
+    pub fn with_data(mut self, data: &str) -> Inference {
+        let path = PathBuf::from(data);
+        let is_path = path.exists() || data.contains(std::path::MAIN_SEPARATOR) || data.ends_with(".csv");
+        let config = &mut self.config.data;
+        (config.path, config.dataset) = if is_path {
+            (Some(path), None)
+        } else {
+            (None, Some(data.to_owned()))
+        };
+        self
+    }
+
+    /// Whether there is a head.
+    #[must_use]
+    pub fn is_classifier(&self) -> bool {
+        matches!(self.network, Network::Classifier(_))
+    }
+
+    /// Refuses weights without a head.
+    pub(super) fn check_head(&self) -> Result<(), InputError> {
+        if self.is_classifier() {
+            return Ok(());
+        }
+        Err(InputError::Argument {
+            message: format!(
+                "{}: these weights have no head, so they name no classes; fine-tune them first, or use `fcmae probe` \
+                 or `fcmae embed`",
+                self.file.display()
+            ),
+        })
+    }
+
+    /// Normalised images → logits `[N, K]`, row-major.
+    pub(super) fn logits(&self, batch: &Decoded) -> Result<Vec<f32>> {
+        let Network::Classifier(classifier) = &self.network else {
+            return Err(self
+                .check_head()
+                .err()
+                .map_or_else(|| anyhow::anyhow!("no head"), Into::into));
+        };
+        let images = self.tensor(batch)?;
+        let logits =
+            no_grad(|| classifier.forward(&images, &Pass::default())).map_err(InputError::section)?;
+        Ok(Vec::try_from(
+            logits
+                .to_kind(Kind::Float)
+                .to_device(Device::Cpu)
+                .contiguous()
+                .view([-1]),
+        )?)
+    }
+
+    /// Normalised images → the map of every stage, `[N, C_s, H_s, W_s]`.
+    pub(super) fn maps(&self, batch: &Decoded) -> Result<Vec<Tensor>> {
+        let images = self.tensor(batch)?;
+        let maps = match &self.network {
+            Network::Headless(pyramid) => no_grad(|| pyramid.forward(&images, &Pass::default())),
+            Network::Classifier(classifier) => {
+                no_grad(|| classifier.encoder().forward_maps(&images, &Pass::default()))
+            }
+        };
+        Ok(maps.map_err(InputError::section)?)
+    }
+
+    /// Normalised images → the mean of every stage's map, `[N, C_s]`, f32 on the CPU.
+    pub(super) fn pooled(&self, batch: &Decoded) -> Result<Vec<Tensor>> {
+        let pool = |map: Tensor| {
+            let map = map.to_kind(Kind::Float);
+            map.mean_dim([2i64, 3].as_slice(), false, Kind::Float)
+                .to_device(Device::Cpu)
+        };
+        Ok(self.maps(batch)?.into_iter().map(pool).collect())
+    }
+
+    /// What reads images as these weights want them.
+    pub(super) fn decoder(&self) -> Decoder {
+        Decoder::new(&self.config)
+    }
+
+    fn tensor(&self, batch: &Decoded) -> Result<Tensor> {
+        let images = Tensor::f_from_slice(&batch.images)?.f_view(batch.shape().map(|side| side as i64))?;
+        Ok(images
+            .f_to_device(self.device)?
+            .to_kind(self.config.precision.kind()))
+    }
+}
+
+impl Network {
+    fn load(weights: &Weights, model: &EncoderConfig, device: Device) -> Result<Network> {
+        let vs = nn::VarStore::new(device);
+        let file = || weights.file.display().to_string();
+        let network = match weights.architecture.classes {
+            Some(classes) => Network::Classifier(Box::new(Classifier::new(&vs.root(), model, classes)?)),
+            None => Network::Headless(SparseEncoder::new(&vs.root(), model)?.into()),
+        };
+        let tensors = match network {
+            Network::Classifier(_) => weights.classifier_tensors(),
+            Network::Headless(_) => weights.encoder.clone(),
+        };
+        fcmae_model::load(&vs, &tensors).with_context(file)?;
+        Ok(network)
+    }
+}
+
+/// Names of the outputs: those of the settings, else of the file, else numbers; and whether they are names.
+fn class_names(
+    weights: &Weights,
+    described: &Described,
+    config: &InferenceConfig,
+) -> Result<(Vec<String>, bool), InputError> {
+    let Some(classes) = weights.architecture.classes else {
+        return Ok((Vec::new(), false));
+    };
+    let given = [&config.labels.classes, &described.class_names]
+        .into_iter()
+        .find(|names| !names.is_empty());
+    match given {
+        None => Ok(((0..classes).map(|class| class.to_string()).collect(), false)),
+        Some(names) if names.len() == classes => Ok((names.clone(), true)),
+        Some(names) => Err(InputError::config(
+            "labels.classes",
+            format!(
+                "{} names for the {classes} outputs of {}; give one for each",
+                names.len(),
+                weights.file.display()
+            ),
+        )),
+    }
+}
