@@ -54,6 +54,8 @@ enum Verb {
     Reconstruct(program::Args),
     /// What is in a checkpoint [passed to `fcmae inspect`]
     Inspect(program::Args),
+    /// Weights of one program to those of another [passed to `fcmae convert`]
+    Convert(program::Args),
     /// Run all tests: `cargo test --workspace --no-fail-fast`
     Test(test::Args),
     /// Formatting, house rules, clippy and docs, the cheapest first
@@ -83,6 +85,7 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Verify(args) => program::run("verify", &args),
         Verb::Reconstruct(args) => program::run("reconstruct", &args),
         Verb::Inspect(args) => program::run("inspect", &args),
+        Verb::Convert(args) => program::run("convert", &args),
         Verb::Test(args) => test::run(&args),
         Verb::Check(args) => check::run(&args),
         Verb::Tidy => tidy::run(),

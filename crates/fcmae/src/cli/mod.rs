@@ -1,6 +1,7 @@
 //! Verbs of the program, one file each.
 
 mod bench_step;
+mod convert;
 mod failure;
 mod inspect;
 mod output;
@@ -33,8 +34,10 @@ enum Verb {
     Verify(verify::Args),
     /// Picture and loss: what a model makes of an image or a folder
     Reconstruct(reconstruct::Args),
-    /// What is in a checkpoint
+    /// What is in a checkpoint, of this or another program
     Inspect(inspect::Args),
+    /// Weights of one program to those of another: fcmae, the reference, timm, transformers
+    Convert(convert::Args),
     /// Time of a whole step on random images; prints one line of JSON
     #[command(hide = true)]
     BenchStep(bench_step::Args),
@@ -81,6 +84,7 @@ fn run(verb: Verb) -> Result<Outcome> {
         Verb::Verify(args) => verify::run(&args),
         Verb::Reconstruct(args) => reconstruct::run(&args),
         Verb::Inspect(args) => inspect::run(&args),
+        Verb::Convert(args) => convert::run(&args),
         Verb::BenchStep(args) => bench_step::run(&args),
     }
 }
