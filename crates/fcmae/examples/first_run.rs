@@ -4,7 +4,7 @@ use std::error::Error;
 
 use fcmae::analysis::contact_sheet;
 use fcmae::data::{Dataset, channel_stats};
-use fcmae::trainer::{Hide, PretrainConfig, RunOptions, Pretrained, pretrain};
+use fcmae::trainer::{Hide, PretrainConfig, Pretrained, RunOptions, pretrain};
 
 const CONFIG: &str = r#"
 device = "cpu"

@@ -63,7 +63,11 @@ mod tests {
             let names = golden["weight_decay"][list].as_array().unwrap();
             assert!(names.len() >= 20);
             for name in names.iter().map(|name| name.as_str().unwrap()) {
-                let shape = if name == "norm.weight" { vec![8] } else { shape(name) };
+                let shape = if name == "norm.weight" {
+                    vec![8]
+                } else {
+                    shape(name)
+                };
                 assert_eq!(is_decayed(name, &shape, false), expected, "{name}");
             }
         }

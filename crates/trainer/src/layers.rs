@@ -114,7 +114,10 @@ mod tests {
                 assert_eq!(scales.len(), layers.head + 1);
                 for (id, scale) in scales.iter().enumerate() {
                     let (got, expected) = (layers.scale(id), scale.as_f64().unwrap());
-                    assert!((got / expected - 1.0).abs() < 1e-14, "{size}: {id}: {got} {expected}");
+                    assert!(
+                        (got / expected - 1.0).abs() < 1e-14,
+                        "{size}: {id}: {got} {expected}"
+                    );
                 }
                 tables += 1;
             }
@@ -127,10 +130,22 @@ mod tests {
         let layers = LayerDecay::new(LayerDecayType::Group, &[2, 2, 8, 2], 0.5);
         let layer = |name: &str| layers.layer(name);
         assert_eq!(layer("downsample_layers.0.1.bias"), 0);
-        assert_eq!((layer("stages.0.1.norm.bias"), layer("downsample_layers.1.0.bias")), (1, 2));
-        let third: Vec<_> = (0..8).map(|b| layer(&format!("stages.2.{b}.dwconv.weight"))).collect();
+        assert_eq!(
+            (layer("stages.0.1.norm.bias"), layer("downsample_layers.1.0.bias")),
+            (1, 2)
+        );
+        let third: Vec<_> = (0..8)
+            .map(|b| layer(&format!("stages.2.{b}.dwconv.weight")))
+            .collect();
         assert_eq!(third, [3, 3, 3, 4, 4, 4, 5, 5]);
-        assert_eq!((layer("stages.3.0.grn.gamma"), layer("head.weight"), layer("norm.bias")), (6, 7, 7));
+        assert_eq!(
+            (
+                layer("stages.3.0.grn.gamma"),
+                layer("head.weight"),
+                layer("norm.bias")
+            ),
+            (6, 7, 7)
+        );
         assert_eq!(layers.scale(7), 1.0);
     }
 

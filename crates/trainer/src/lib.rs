@@ -60,8 +60,8 @@ pub use bench::{StepBench, StepTask, StepTime, bench_step};
 pub use config::{
     CheckpointConfig, ClassWeighting, ClassWeights, EmaConfig, FinetuneConfig, FinetuneLogConfig,
     FinetuneLossConfig, FinetuneOptimizerConfig, FinetuneScheduleConfig, FinetuneTrainConfig, LogConfig,
-    LossConfig, Metric, OptimizerConfig, Precision, PretrainConfig, ScheduleConfig, SelectionConfig, TrainConfig,
-    ValidationConfig,
+    LossConfig, Metric, OptimizerConfig, Precision, PretrainConfig, ScheduleConfig, SelectionConfig,
+    TrainConfig, ValidationConfig,
 };
 pub use error::{InputError, List};
 pub use evaluation::Hide;

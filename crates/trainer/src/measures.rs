@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use fcmae_analysis::{Bootstrap, ConfusionMatrix, MeasureError, MultiLabelReport, Scores, auroc, top_k_accuracy};
+use anyhow::Result;
+use fcmae_analysis::{Bootstrap, ConfusionMatrix, MultiLabelReport, Scores, auroc, top_k_accuracy};
 use serde::{Deserialize, Serialize};
 
 /// Measures of a classifier on a set of labelled images; what does not apply to its kind of labels is absent.
@@ -25,22 +26,22 @@ pub struct Measures {
 
 impl Measures {
     /// Measures logits `[N, classes]` against one label for each image.
-    pub(crate) fn of_labels(
-        loss: f64,
-        logits: &[f32],
-        labels: &[u32],
-        classes: usize,
-    ) -> Result<Measures, MeasureError> {
+    pub(crate) fn of_labels(loss: f64, logits: &[f32], labels: &[u32], classes: usize) -> Result<Measures> {
         let scores = Scores::new(logits, classes)?;
         let area = || {
-            let margins: Vec<f64> = scores.rows().map(|row| f64::from(row[1]) - f64::from(row[0])).collect();
+            let margins: Vec<f64> = scores
+                .rows()
+                .map(|row| f64::from(row[1]) - f64::from(row[0]))
+                .collect();
             let positive: Vec<bool> = labels.iter().map(|&label| label == 1).collect();
             auroc(&margins, &positive)
         };
         Ok(Measures {
             loss,
             top1: top_k_accuracy(&scores, labels, 1)?,
-            top5: (classes > 5).then(|| top_k_accuracy(&scores, labels, 5)).transpose()?,
+            top5: (classes > 5)
+                .then(|| top_k_accuracy(&scores, labels, 5))
+                .transpose()?,
             macro_f1: ConfusionMatrix::new(&scores, labels)?.macro_average().f1,
             auroc: if classes == 2 { area()? } else { None },
         })
@@ -52,14 +53,17 @@ impl Measures {
         logits: &[f32],
         labels: &[bool],
         classes: usize,
-    ) -> Result<Measures, MeasureError> {
+    ) -> Result<Measures> {
         let (scores, names) = (Scores::new(logits, classes)?, vec![String::new(); classes]);
         let no_intervals = Bootstrap {
             resamples: 0,
             ..Bootstrap::default()
         };
         let report = MultiLabelReport::new(&scores, labels, &names, &no_intervals)?;
-        let right = logits.iter().zip(labels).filter(|&(&logit, &label)| (logit > 0.0) == label);
+        let right = logits
+            .iter()
+            .zip(labels)
+            .filter(|&(&logit, &label)| (logit > 0.0) == label);
         Ok(Measures {
             loss,
             top1: right.count() as f64 / labels.len() as f64,
@@ -104,7 +108,10 @@ mod tests {
         assert_eq!((found.loss, found.top1, found.top5), (0.25, 0.5, None));
         assert_eq!((found.macro_f1, found.auroc), (0.5, Some(0.75)));
         assert_eq!(found.to_string(), "top-1 50.00 %, AUROC 0.7500");
-        assert_eq!(found.named().map(|(name, _)| name).collect::<Vec<_>>(), ["loss", "top1", "macro_f1", "auroc"]);
+        assert_eq!(
+            found.named().map(|(name, _)| name).collect::<Vec<_>>(),
+            ["loss", "top1", "macro_f1", "auroc"]
+        );
     }
 
     #[test]

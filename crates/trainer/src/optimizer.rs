@@ -122,7 +122,8 @@ impl Optimizer {
                 .1
                 .push((name, parameter));
         }
-        let group = |(share, parameters): (Share, _)| Group::new(parameters, share.weight_decay, share.lr_scale);
+        let group =
+            |(share, parameters): (Share, _)| Group::new(parameters, share.weight_decay, share.lr_scale);
         Optimizer::from_groups(groups.into_values().map(group).collect(), adamw)
     }
 

@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use crate::finetune::Finetuned;
 use crate::machine::Machine;
-use crate::run_folder::RunFolder;
 use crate::run::MODEL;
+use crate::run_folder::RunFolder;
 use crate::state::State;
 
 /// How a run came to its end.

@@ -12,6 +12,7 @@ mod predict;
 mod pretrain;
 mod probe;
 mod reconstruct;
+mod run_args;
 mod verify;
 mod weights;
 

@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use fcmae_data::{AugmentConfig, DataConfig, LabelConfig, LabelKind};
+use fcmae_data::{DataConfig, FinetuneAugmentConfig, LabelConfig, LabelKind, MixConfig};
 use fcmae_encoder::EncoderConfig;
 use fcmae_model::Activation;
 use serde::{Deserialize, Serialize};
 
 use super::finetune_sections::{
-    ClassWeights, EmaConfig, FinetuneLogConfig, FinetuneLossConfig, FinetuneOptimizerConfig,
-    FinetuneScheduleConfig, FinetuneTrainConfig, SelectionConfig,
+    EmaConfig, FinetuneLogConfig, FinetuneLossConfig, FinetuneOptimizerConfig, FinetuneScheduleConfig,
+    FinetuneTrainConfig, SelectionConfig,
 };
 use super::load::load;
 use super::sections::{CheckpointConfig, Precision, ValidationConfig, check, not_negative};
@@ -54,8 +54,10 @@ pub struct FinetuneConfig {
     pub data: DataConfig,
     /// What they are labelled with.
     pub labels: LabelConfig,
-    /// Random crop and mirroring of training images.
-    pub augment: AugmentConfig,
+    /// Crop, mirroring, RandAugment and random erasing of training images.
+    pub augment: FinetuneAugmentConfig,
+    /// Mixup, CutMix and label smoothing.
+    pub mix: MixConfig,
     /// What is scored.
     pub loss: FinetuneLossConfig,
     /// AdamW, with layer-wise decay of the learning rate.
@@ -94,7 +96,8 @@ impl Default for FinetuneConfig {
             model: EncoderConfig::default(),
             data: DataConfig::default(),
             labels: LabelConfig::default(),
-            augment: AugmentConfig::default(),
+            augment: FinetuneAugmentConfig::default(),
+            mix: MixConfig::default(),
             loss: FinetuneLossConfig::default(),
             optimizer: FinetuneOptimizerConfig::default(),
             schedule: FinetuneScheduleConfig::default(),
@@ -156,6 +159,7 @@ impl FinetuneConfig {
         )?;
         self.labels.validate().map_err(InputError::section)?;
         self.augment.validate().map_err(InputError::section)?;
+        self.mix.validate().map_err(InputError::section)?;
         self.loss.validate()?;
         self.optimizer.validate()?;
         self.ema.validate()?;
@@ -175,14 +179,6 @@ impl FinetuneConfig {
             self.selection.patience
         );
         Err(InputError::config("selection.patience", message))
-    }
-
-    /// Whether the weights of the classes are given one by one, and for how many classes.
-    pub(crate) fn listed_class_weights(&self) -> Option<&[f64]> {
-        match &self.loss.class_weights {
-            ClassWeights::Listed(weights) => Some(weights),
-            ClassWeights::Named(_) => None,
-        }
     }
 }
 
@@ -221,6 +217,7 @@ impl RunConfig for FinetuneConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::ClassWeights;
 
     fn valid() -> FinetuneConfig {
         FinetuneConfig {

@@ -3,7 +3,7 @@
 use fcmae_data::LabelKind;
 use serde::{Deserialize, Serialize};
 
-use super::sections::{OptimizerConfig, ScheduleConfig, TrainConfig, check, not_negative, positive};
+use super::sections::{OptimizerConfig, ScheduleConfig, TrainConfig, check, positive};
 use crate::error::InputError;
 use crate::layers::LayerDecayType;
 use crate::schedule::scaled_lr;
@@ -118,8 +118,7 @@ impl FinetuneOptimizerConfig {
     /// The head's learning rate after the warm-up.
     pub(crate) fn peak_lr(&self, train: &TrainConfig) -> f64 {
         let blr = self.blr.unwrap_or(Self::DEFAULT_BLR);
-        self.lr
-            .unwrap_or_else(|| scaled_lr(blr, train.images_per_step()))
+        self.lr.unwrap_or_else(|| scaled_lr(blr, train.images_per_step()))
     }
 
     pub(super) fn validate(&self) -> Result<(), InputError> {

@@ -163,12 +163,21 @@ mod key {
 pub(super) fn metadata(config: &FinetuneConfig) -> Result<Metadata> {
     let data = &config.data;
     Ok(BTreeMap::from([
-        (key::LABELS.to_owned(), serde_json::to_string(&config.labels.kind)?),
-        (key::IMAGE_SIZE.to_owned(), serde_json::to_string(&data.image_size)?),
+        (
+            key::LABELS.to_owned(),
+            serde_json::to_string(&config.labels.kind)?,
+        ),
+        (
+            key::IMAGE_SIZE.to_owned(),
+            serde_json::to_string(&data.image_size)?,
+        ),
         (key::COLOR.to_owned(), serde_json::to_string(&data.color)?),
         (key::MEAN.to_owned(), serde_json::to_string(&data.mean)?),
         (key::STD.to_owned(), serde_json::to_string(&data.std)?),
-        (key::CROP_PCT.to_owned(), serde_json::to_string(&Transform::CROP_PCT)?),
+        (
+            key::CROP_PCT.to_owned(),
+            serde_json::to_string(&Transform::CROP_PCT)?,
+        ),
     ]))
 }
 

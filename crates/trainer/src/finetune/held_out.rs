@@ -90,6 +90,8 @@ impl HeldOutLabels {
 }
 
 fn extend(buffer: &mut Vec<f32>, values: &Tensor) -> Result<()> {
-    buffer.extend(Vec::<f32>::try_from(values.to_device(Device::Cpu).flatten(0, -1))?);
+    buffer.extend(Vec::<f32>::try_from(
+        values.to_device(Device::Cpu).flatten(0, -1),
+    )?);
     Ok(())
 }

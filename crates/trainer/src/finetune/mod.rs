@@ -7,11 +7,10 @@ mod objective;
 mod start;
 
 use std::path::Path;
-use std::sync::Arc;
 
 use anyhow::Result;
 use fcmae_checkpoint::{Metadata, Staging};
-use fcmae_data::{Batch, Dataset, Report, Transform};
+use fcmae_data::{Batch, Dataset, LoaderOptions, Report};
 use fcmae_encoder::Classifier;
 use fcmae_model::Pass;
 use fcmae_torch_ext::AdamW;
@@ -133,8 +132,15 @@ impl Task for Finetuning {
         Ok(news)
     }
 
-    fn transform(&self) -> Transform {
-        Transform::train(&self.config.augment, self.config.data.image_size)
+    fn loading(&self) -> Result<LoaderOptions> {
+        let config = &self.config;
+        Ok(LoaderOptions::finetune(
+            &config.data,
+            &config.augment,
+            &config.mix,
+            config.train.batch_size,
+            config.seed,
+        )?)
     }
 
     fn loss(&self, batch: Batch) -> Result<Tensor> {

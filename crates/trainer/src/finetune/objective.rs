@@ -67,10 +67,7 @@ impl Objective {
             presence: tensor(&presence),
             absence: tensor(&absence),
         });
-        Ok(Objective {
-            is_sigmoid,
-            weights,
-        })
+        Ok(Objective { is_sigmoid, weights })
     }
 
     /// The loss that is measured: without weights of the classes.
@@ -113,13 +110,17 @@ mod tests {
 
     fn close(got: &Tensor, expected: f64) {
         let got = got.double_value(&[]);
-        assert!((got - expected).abs() < 1e-6 * expected.abs().max(1.0), "{got} {expected}");
+        assert!(
+            (got - expected).abs() < 1e-6 * expected.abs().max(1.0),
+            "{got} {expected}"
+        );
     }
 
     /// Losses and gradients of the golden data; labels, smoothed labels and mixed ones are all targets.
     #[test]
     fn cross_entropy_equals_the_golden_numbers() {
-        let golden: Value = serde_json::from_str(include_str!("../../tests/golden/cross_entropy.json")).unwrap();
+        let golden: Value =
+            serde_json::from_str(include_str!("../../tests/golden/cross_entropy.json")).unwrap();
         let tensor = |value: &Value| {
             let values = value.as_array().unwrap().iter();
             let values: Vec<f64> = values.map(|v| v.as_f64().unwrap()).collect();
@@ -139,8 +140,12 @@ mod tests {
     fn each_class_by_itself_is_libtorchs_binary_cross_entropy() {
         let logits = Tensor::from_slice(&[0.3f32, -2.0, 40.0, 1.0, 0.0, -50.0]).view([2, 3]);
         let targets = Tensor::from_slice(&[1.0f32, 0.0, 1.0, 0.25, 1.0, 0.0]).view([2, 3]);
-        let expected = logits.binary_cross_entropy_with_logits::<Tensor>(&targets, None, None, tch::Reduction::Mean);
-        close(&Objective::plain(true).loss(&logits, &targets), expected.double_value(&[]));
+        let expected =
+            logits.binary_cross_entropy_with_logits::<Tensor>(&targets, None, None, tch::Reduction::Mean);
+        close(
+            &Objective::plain(true).loss(&logits, &targets),
+            expected.double_value(&[]),
+        );
     }
 
     /// Weights by hand: class 1 counts three times.
@@ -163,6 +168,9 @@ mod tests {
             is_sigmoid: true,
             weights: weights([1.0, 3.0], [1.0, 1.0]),
         };
-        close(&sigmoid.loss(&logits, &targets), (1.0 + 1.0 + 1.0 + 3.0) / 4.0 * 2f64.ln());
+        close(
+            &sigmoid.loss(&logits, &targets),
+            (1.0 + 1.0 + 1.0 + 3.0) / 4.0 * 2f64.ln(),
+        );
     }
 }

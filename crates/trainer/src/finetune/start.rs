@@ -18,7 +18,7 @@ const HEAD: [&str; 2] = ["head.weight", "head.bias"];
 pub(super) fn begin(config: &FinetuneConfig, vs: &nn::VarStore) -> Result<Vec<String>> {
     fcmae_blocks::initialise(vs, config.seed);
     let mut head = vs.variables()[HEAD[0]].shallow_clone();
-    no_grad(|| head.f_mul_scalar_(config.head_init_scale))?;
+    let _ = no_grad(|| head.f_mul_scalar_(config.head_init_scale))?;
     let classes = head.size()[0] as usize;
     let Some(path) = config.init() else {
         return Ok(Vec::new());
@@ -47,8 +47,8 @@ pub(super) fn begin(config: &FinetuneConfig, vs: &nn::VarStore) -> Result<Vec<St
         missing: &missing,
         ..Allow::default()
     };
-    let imported =
-        load_allowing(vs, &tensors, &allow).with_context(|| format!("`init` = {}", weights.file.display()))?;
+    let imported = load_allowing(vs, &tensors, &allow)
+        .with_context(|| format!("`init` = {}", weights.file.display()))?;
     let mut news = vec![format!("begins with {}: {imported}", weights.file.display())];
     news.extend(weights.notes);
     Ok(news)
@@ -133,7 +133,10 @@ mod tests {
             assert_eq!(parameter.requires_grad(), !is_frozen, "{name}");
         }
         let message = freeze(&["stage.0.*"]).unwrap_err().to_string();
-        assert!(message.starts_with("`freeze`: \"stage.0.*\" fits no parameter"), "{message}");
+        assert!(
+            message.starts_with("`freeze`: \"stage.0.*\" fits no parameter"),
+            "{message}"
+        );
         let message = freeze(&["*"]).unwrap_err().to_string();
         assert!(message.contains("leaves nothing to train"), "{message}");
     }

@@ -6,7 +6,7 @@ mod pictures;
 use std::sync::Arc;
 
 use anyhow::Result;
-use fcmae_data::{Batch, Dataset, Report, Transform};
+use fcmae_data::{Batch, Dataset, LoaderOptions, Report, Transform};
 use fcmae_masking::{PatchGrid, RandomMask};
 use fcmae_model::{Fcmae, Pass, Step};
 use fcmae_torch_ext::AdamW;
@@ -83,8 +83,15 @@ impl Task for Pretraining {
         Ok(Vec::new())
     }
 
-    fn transform(&self) -> Transform {
-        Transform::train(&self.config.augment, self.config.data.image_size)
+    fn loading(&self) -> Result<LoaderOptions> {
+        let config = &self.config;
+        let transform = Transform::train(&config.augment, config.data.image_size);
+        Ok(LoaderOptions::new(
+            &config.data,
+            transform,
+            config.train.batch_size,
+            config.seed,
+        ))
     }
 
     fn loss(&self, batch: Batch) -> Result<Tensor> {

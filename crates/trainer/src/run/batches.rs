@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use fcmae_blocks::DropPathDraws;
-use fcmae_data::{Batch, Dataset, Loader, LoaderOptions, Position, Report, Transform};
+use fcmae_data::{Batch, Dataset, Loader, LoaderOptions, Position};
 use fcmae_encoder::EncoderConfig;
 use tch::{Device, Tensor};
 
-use crate::config::{Settings, TrainConfig};
+use crate::config::TrainConfig;
 
 /// The endless sequence of training batches. What a batch holds is keyed by (seed, epoch, sample): it depends
 /// neither on where the sequence was entered nor on threads.
@@ -23,15 +23,11 @@ pub(crate) struct TrainingBatches {
 impl TrainingBatches {
     /// Enters the sequence before step `step_of_epoch` of `epoch`, both from 0.
     pub(crate) fn start(
-        settings: &Settings,
-        transform: Transform,
+        train: TrainConfig,
+        options: LoaderOptions,
         dataset: Arc<Dataset>,
         (epoch, step_of_epoch): (u64, u64),
-        report: Report,
     ) -> Result<TrainingBatches> {
-        let train = settings.train;
-        let mut options = LoaderOptions::new(&settings.data, transform, train.batch_size, settings.seed);
-        options.report = report;
         let steps = steps_per_epoch(dataset.len(), train);
         let start = Position {
             epoch,

@@ -182,8 +182,14 @@ impl<T: Task> Run<T> {
 
     fn save(&mut self) -> Result<()> {
         let step = self.state.step;
-        saving::save(&self.checkpoints, &self.task, &self.network, &self.state, &self.class_names)
-            .with_context(|| format!("the run stops at step {step}, which is not saved"))?;
+        saving::save(
+            &self.checkpoints,
+            &self.task,
+            &self.network,
+            &self.state,
+            &self.class_names,
+        )
+        .with_context(|| format!("the run stops at step {step}, which is not saved"))?;
         self.saved = Some((step, self.state.epochs_closed));
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use fcmae_checkpoint::{CheckpointFolder, ValidCheckpoint};
-use fcmae_data::Report;
+use fcmae_data::{LoaderOptions, Report};
 use tch::nn;
 
 use super::batches::TrainingBatches;
@@ -116,10 +116,14 @@ impl<T: Task> Run<T> {
             state,
         } = standing;
         let (class_names, origin) = (dataset.class_names().to_vec(), dataset.origin().to_owned());
+        let loading = LoaderOptions {
+            report,
+            ..task.loading()?
+        };
         let place = (state.next_epoch(), state.next_step_of_epoch());
         let (now, step, resumed_from) = (Instant::now(), state.step, found.map(|found| found.step));
         Ok(Run {
-            batches: TrainingBatches::start(&settings, task.transform(), dataset, place, report)?,
+            batches: TrainingBatches::start(settings.train, loading, dataset, place)?,
             schedule: settings.schedule.build(settings.peak_lr),
             meter: Meter::start(),
             epoch_started: now,
@@ -153,7 +157,8 @@ impl<T: Task> Run<T> {
     /// What the run hands back.
     pub(crate) fn summary(&self, ending: Ending) -> Result<Summary> {
         let seconds = self.began.at.elapsed().as_secs_f64();
-        let images = (self.state.step - self.began.step) as f64 * self.settings.train.images_per_step() as f64;
+        let images =
+            (self.state.step - self.began.step) as f64 * self.settings.train.images_per_step() as f64;
         let mut summary = Summary {
             images: self.began.images.clone(),
             seconds,
@@ -168,7 +173,9 @@ impl<T: Task> Run<T> {
 }
 
 fn has_checkpoint(run: &Path) -> Result<bool> {
-    Ok(CheckpointFolder::view(run.join("checkpoints")).latest()?.is_some())
+    Ok(CheckpointFolder::view(run.join("checkpoints"))
+        .latest()?
+        .is_some())
 }
 
 impl Standing {

@@ -65,7 +65,8 @@ impl<T: Task> Run<T> {
                     .scalar(&format!("{part}/{name}"), record.step, value)?;
             }
         }
-        self.progress.line(&describe(record, self.settings.schedule.epochs));
+        self.progress
+            .line(&describe(record, self.settings.schedule.epochs));
         Ok(())
     }
 

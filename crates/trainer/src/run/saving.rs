@@ -80,7 +80,12 @@ pub(crate) fn read_state(checkpoint: &Path) -> Result<State> {
 }
 
 /// Fills weights, moments and what the task has of its own from a checkpoint.
-pub(crate) fn load<T: Task>(checkpoint: &Path, task: &mut T, network: &mut Network, steps: u64) -> Result<()> {
+pub(crate) fn load<T: Task>(
+    checkpoint: &Path,
+    task: &mut T,
+    network: &mut Network,
+    steps: u64,
+) -> Result<()> {
     let file = checkpoint.join(MODEL);
     let (weights, _) = read_safetensors(&file)?;
     fcmae_model::load(&network.vs, &weights).with_context(|| file.display().to_string())?;

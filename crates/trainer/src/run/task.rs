@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use fcmae_checkpoint::{Metadata, Staging};
-use fcmae_data::{Batch, Report, Transform};
+use fcmae_data::{Batch, LoaderOptions, Report};
 use tch::{Tensor, nn};
 
 use super::input::Input;
@@ -36,8 +36,8 @@ pub(crate) trait Task: Sized {
     /// Gives the parameters the values that a run begins with. Returns sentences worth telling.
     fn begin(&mut self, vs: &nn::VarStore) -> Result<Vec<String>>;
 
-    /// What brings a training image to its size.
-    fn transform(&self) -> Transform;
+    /// How training batches are made.
+    fn loading(&self) -> Result<LoaderOptions>;
 
     /// Mean loss over a training batch, with its graph.
     fn loss(&self, batch: Batch) -> Result<Tensor>;
