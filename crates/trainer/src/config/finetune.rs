@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use fcmae_data::{DataConfig, FinetuneAugmentConfig, LabelConfig, LabelKind, MixConfig};
 use fcmae_encoder::EncoderConfig;
+use fcmae_kernels::GrnScope;
 use fcmae_model::Activation;
 use serde::{Deserialize, Serialize};
 
@@ -150,6 +151,12 @@ impl FinetuneConfig {
     /// Names the key, what was found, and what to change.
     pub fn validate(&self) -> Result<(), InputError> {
         self.settings().validate()?;
+        check(
+            self.model.grn_scope == GrnScope::Sample,
+            "model.grn_scope",
+            &self.model.grn_scope,
+            "\"sample\": the dense network's, whatever the scope of pre-training was",
+        )?;
         check(!self.init.is_empty(), "init", &self.init, "\"none\" or a path")?;
         check(
             not_negative(self.head_init_scale),
@@ -242,7 +249,8 @@ mod tests {
     #[test]
     fn each_section_is_checked() {
         type Change = fn(&mut FinetuneConfig);
-        let cases: [(Change, &str); 15] = [
+        let cases: [(Change, &str); 16] = [
+            (|c| c.model.grn_scope = GrnScope::Batch, "`model.grn_scope`"),
             (|c| c.name = "a/b".into(), "`name`"),
             (|c| c.init = String::new(), "`init`"),
             (|c| c.head_init_scale = f64::NAN, "`head_init_scale`"),

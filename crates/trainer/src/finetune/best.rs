@@ -143,8 +143,7 @@ fn height(metric: Metric, measures: &Measures) -> Option<f64> {
 
 /// Metadata keys of a classifier's file of weights, beside those of every run; the values are JSON.
 mod key {
-    /// `"class"`, `"soft"` or `"multi_label"`.
-    pub(super) const LABELS: &str = "fcmae.labels";
+    pub(super) use crate::run::key::LABELS;
     /// Height and width of the images.
     pub(super) const IMAGE_SIZE: &str = "fcmae.image_size";
     /// `"rgb"` or `"grey"`.

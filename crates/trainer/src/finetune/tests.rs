@@ -446,7 +446,7 @@ fn what_cannot_be_learnt_is_refused_before_a_folder_is_made() {
             "`loss.class_weights`: 3 weights for 2 classes (level, upright)",
         ),
         (|c| c.labels.classes = vec!["level".into()], "upright"),
-        (|c| c.labels.columns = vec!["kind".into()], "kind"),
+        (|c| c.labels.columns = vec!["kind".into()], "`labels.columns`"),
         (
             |c| c.data.path = c.data.path.as_ref().map(|path| path.join("level")),
             "",

@@ -27,6 +27,8 @@ pub(crate) mod key {
     pub(crate) const STEP: &str = "fcmae.step";
     /// Names of the data set's classes, a JSON list.
     pub(crate) const CLASSES: &str = "fcmae.class_names";
+    /// Of a classifier: `"class"`, `"soft"` or `"multi_label"`, JSON.
+    pub(crate) const LABELS: &str = "fcmae.labels";
 }
 
 /// Writes the checkpoint of `state`; older ones are untouched if that fails.
