@@ -48,6 +48,8 @@ enum Verb {
     Data(data::Args),
     /// Pre-train; without a config file, the ten-minute quick start [passed to `fcmae pretrain`]
     Pretrain(program::Args),
+    /// Train a classifier with labels [passed to `fcmae finetune`]
+    Finetune(program::Args),
     /// Prove the masking on this machine for a config [passed to `fcmae verify`]
     Verify(program::Args),
     /// Picture and loss for an image or a folder [passed to `fcmae reconstruct`]
@@ -62,6 +64,8 @@ enum Verb {
     Probe(program::Args),
     /// What is in a checkpoint [passed to `fcmae inspect`]
     Inspect(program::Args),
+    /// Weights of one program to those of another [passed to `fcmae convert`]
+    Convert(program::Args),
     /// Run all tests: `cargo test --workspace --no-fail-fast`
     Test(test::Args),
     /// Formatting, house rules, clippy and docs, the cheapest first
@@ -88,6 +92,7 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Doctor(args) => doctor::run(&args),
         Verb::Data(args) => data::run(&args),
         Verb::Pretrain(args) => program::pretrain(&args),
+        Verb::Finetune(args) => program::run("finetune", &args),
         Verb::Verify(args) => program::run("verify", &args),
         Verb::Reconstruct(args) => program::run("reconstruct", &args),
         Verb::Evaluate(args) => program::run("evaluate", &args),
@@ -95,6 +100,7 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Embed(args) => program::run("embed", &args),
         Verb::Probe(args) => program::run("probe", &args),
         Verb::Inspect(args) => program::run("inspect", &args),
+        Verb::Convert(args) => program::run("convert", &args),
         Verb::Test(args) => test::run(&args),
         Verb::Check(args) => check::run(&args),
         Verb::Tidy => tidy::run(),

@@ -11,7 +11,7 @@ use crate::config::{Cache, DataConfig, ensure};
 use crate::decode::{DecodeOptions, read_image};
 use crate::error::DataError;
 use crate::image::{Color, Image};
-use crate::labels::LabelConfig;
+use crate::labels::{LabelConfig, LabelKind};
 use crate::source::{self, Listing};
 
 /// One image of a [`Dataset`].
@@ -40,6 +40,7 @@ pub struct Dataset {
     origin: PathBuf,
     samples: Vec<Sample>,
     class_names: Vec<String>,
+    label_kind: Option<LabelKind>,
     decode: DecodeOptions,
     cache: Option<Arc<ImageCache>>,
 }
@@ -74,18 +75,23 @@ impl Dataset {
         match (&config.path, &config.dataset) {
             (Some(path), _) => {
                 let listing = source::open_path(path, &config.split, labels)?;
-                Dataset::from_listing(path, listing, config)
+                Dataset::from_listing(path, listing, config, labels)
             }
             (None, Some(name)) => {
                 let home = source::data_home()?;
                 let listing = source::open_named(&home, name, &config.split, labels)?;
-                Dataset::from_listing(&home.join(name), listing, config)
+                Dataset::from_listing(&home.join(name), listing, config, labels)
             }
             (None, None) => Err(DataError::NoSource),
         }
     }
 
-    fn from_listing(origin: &Path, listing: Listing, config: &DataConfig) -> Result<Dataset, DataError> {
+    fn from_listing(
+        origin: &Path,
+        listing: Listing,
+        config: &DataConfig,
+        labels: Option<&LabelConfig>,
+    ) -> Result<Dataset, DataError> {
         let most = u32::MAX as usize; // the order of an epoch is a list of u32
         if listing.entries.len() > most {
             let problem = format!("{}: more than {most} images", origin.display());
@@ -116,6 +122,7 @@ impl Dataset {
             origin: origin.to_owned(),
             samples,
             class_names: listing.class_names,
+            label_kind: labels.map(|labels| labels.kind),
             decode: config.decode_options(),
             cache,
         })
@@ -149,6 +156,13 @@ impl Dataset {
     #[must_use]
     pub fn class_names(&self) -> &[String] {
         &self.class_names
+    }
+
+    /// What the images are labelled with, if the data set was
+    /// [opened for labels](Dataset::open_labelled).
+    #[must_use]
+    pub fn label_kind(&self) -> Option<LabelKind> {
+        self.label_kind
     }
 
     /// What every image is brought to.
@@ -264,6 +278,7 @@ pub(crate) fn listed(counts: &[(Option<u32>, usize)]) -> Dataset {
         class_names: (0..counts.iter().filter(|(label, _)| label.is_some()).count())
             .map(|c| c.to_string())
             .collect(),
+        label_kind: None,
         decode: DecodeOptions::default(),
         cache: None,
     }

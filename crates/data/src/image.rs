@@ -107,6 +107,11 @@ impl Image {
         &self.pixels
     }
 
+    /// The pixels, to be changed in place.
+    pub(crate) fn pixels_mut(&mut self) -> &mut [u8] {
+        &mut self.pixels
+    }
+
     /// Gives the pixels away, `[height, width, channels]`.
     #[must_use]
     pub fn into_pixels(self) -> Vec<u8> {
@@ -222,7 +227,7 @@ impl Image {
 }
 
 /// ITU-R 601 luma in 16-bit fixed point.
-fn luma([r, g, b]: [u8; 3]) -> u8 {
+pub(crate) fn luma([r, g, b]: [u8; 3]) -> u8 {
     ((19595 * u32::from(r) + 38470 * u32::from(g) + 7471 * u32::from(b) + 0x8000) >> 16) as u8
 }
 

@@ -3,6 +3,9 @@
 use fcmae_random::Stream;
 
 use crate::augment::AugmentConfig;
+use crate::config::ensure;
+use crate::error::DataError;
+use crate::finetune::{FinetuneAugment, FinetuneAugmentConfig};
 use crate::image::{Image, Rect};
 use crate::resize::resize_bicubic;
 
@@ -13,6 +16,13 @@ pub enum Transform {
     RandomResizedCrop {
         /// What is drawn.
         augment: AugmentConfig,
+        /// Height and width of the result.
+        size: [usize; 2],
+    },
+    /// Learning from labels (fact sheet §3.8).
+    Finetune {
+        /// What is drawn.
+        augment: Box<FinetuneAugment>,
         /// Height and width of the result.
         size: [usize; 2],
     },
@@ -42,6 +52,35 @@ impl Transform {
         }
     }
 
+    /// The transform for learning from labels; `mean` is that of each channel, with pixels in `[0, 1]`.
+    ///
+    /// # Errors
+    /// [`DataError::InvalidValue`] for a value out of range.
+    pub fn finetune(
+        augment: &FinetuneAugmentConfig,
+        size: [usize; 2],
+        mean: &[f64],
+    ) -> Result<Transform, DataError> {
+        let augment = Box::new(FinetuneAugment::new(augment, mean)?);
+        Ok(Transform::Finetune { augment, size })
+    }
+
+    /// The evaluation transform with a `crop_pct` of one's own; at [`Transform::WARP_FROM`] pixels and above
+    /// it has no effect.
+    ///
+    /// # Errors
+    /// [`DataError::InvalidValue`] when `crop_pct` is not in `(0, 1]`.
+    pub fn eval_with(size: [usize; 2], crop_pct: f64) -> Result<Transform, DataError> {
+        // Below, an image of a million pixels a side would be resized to show a pixel of it.
+        ensure(
+            (1e-3..=1.0).contains(&crop_pct),
+            "crop_pct",
+            crop_pct.to_string(),
+            || "must be from 0.001 to 1".to_owned(),
+        )?;
+        Ok(Transform::Eval { size, crop_pct })
+    }
+
     /// The evaluation transform with the reference's `crop_pct`.
     #[must_use]
     pub fn eval(size: [usize; 2]) -> Transform {
@@ -55,11 +94,13 @@ impl Transform {
     #[must_use]
     pub fn size(&self) -> [usize; 2] {
         match self {
-            Transform::RandomResizedCrop { size, .. } | Transform::Eval { size, .. } => *size,
+            Transform::RandomResizedCrop { size, .. }
+            | Transform::Finetune { size, .. }
+            | Transform::Eval { size, .. } => *size,
         }
     }
 
-    /// Applies the transform; only [`Transform::RandomResizedCrop`] draws from `stream`.
+    /// Applies the transform; [`Transform::Eval`] draws nothing from `stream`.
     #[must_use]
     pub fn apply(&self, image: &Image, stream: &mut Stream) -> Image {
         match self {
@@ -72,6 +113,7 @@ impl Transform {
                 augment.mirror(&mut out, stream);
                 out
             }
+            Transform::Finetune { augment, size } => augment.apply(image, *size, stream),
             Transform::Eval { size, crop_pct } => eval(image, *size, *crop_pct),
         }
     }

@@ -4,7 +4,7 @@ use std::error::Error;
 
 use fcmae::analysis::contact_sheet;
 use fcmae::data::{Dataset, channel_stats};
-use fcmae::trainer::{Hide, PretrainConfig, PretrainOptions, Pretrained, pretrain};
+use fcmae::trainer::{Hide, PretrainConfig, Pretrained, RunOptions, pretrain};
 
 const CONFIG: &str = r#"
 device = "cpu"
@@ -30,7 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     config.output_dir = folder.path().join("runs");
     config.data.path = Some(folder.path().to_owned());
     (config.data.mean, config.data.std) = channel_stats(&Dataset::open(&config.data)?)?;
-    let summary = pretrain(&config, &PretrainOptions::default())?; // what it says on the way goes to stderr
+    let summary = pretrain(&config, &RunOptions::default())?; // what it says on the way goes to stderr
     let (first, last) = (
         summary.first_held_out_loss.ok_or("no images held out")?,
         summary.held_out_loss.ok_or("no images held out")?,

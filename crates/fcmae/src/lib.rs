@@ -50,7 +50,7 @@
 //!     train: TrainConfig { batch_size: 4, accumulate: 1 },
 //!     ..Default::default()
 //! };
-//! let summary = pretrain(&config, &PretrainOptions { verbosity: Verbosity::Quiet, ..Default::default() })?;
+//! let summary = pretrain(&config, &RunOptions { verbosity: Verbosity::Quiet, ..Default::default() })?;
 //! assert_eq!((summary.ending, summary.step), (Ending::Finished, 4));
 //!
 //! // What it left can be opened again: here, to hide two patches of an image and look at the loss.

@@ -30,6 +30,7 @@
 //! assert_ne!(first.next_u64(), other.next_u64());
 //! ```
 
+mod beta;
 mod hash;
 mod normal;
 mod philox;

@@ -71,7 +71,7 @@ fn polynomial(coefficients: &[f64; 8], x: f64) -> f64 {
 
 /// The natural logarithm of a positive, normal number (after FreeBSD's `e_log.c`, error about one unit in
 /// the last place). The standard library's `ln` is the platform's, whose last bit differs between systems.
-fn ln(x: f64) -> f64 {
+pub(crate) fn ln(x: f64) -> f64 {
     const LN2_HIGH: f64 = 6.931_471_803_691_238e-1;
     const LN2_LOW: f64 = 1.908_214_929_270_587_7e-10;
     const EVEN: [f64; 3] = [

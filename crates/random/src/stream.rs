@@ -1,5 +1,6 @@
 //! A stream of draws keyed by seed, purpose, epoch and sample.
 
+use crate::beta;
 use crate::normal;
 use crate::philox::{philox4x32_10, split};
 use crate::purpose::Purpose;
@@ -113,6 +114,16 @@ impl Stream {
             "truncated_normal({std}, {lo}, {hi}): needs std > 0 and lo < hi"
         );
         (std * normal::truncated(self, lo / std, hi / std)).clamp(lo, hi)
+    }
+
+    /// A draw from Beta(a, b), in `[0, 1]`.
+    ///
+    /// # Panics
+    /// When a shape is not positive and finite.
+    pub fn beta(&mut self, a: f64, b: f64) -> f64 {
+        let valid = |shape: f64| shape > 0.0 && shape.is_finite();
+        assert!(valid(a) && valid(b), "beta({a}, {b}): shapes must be above 0");
+        beta::beta(self, a, b)
     }
 
     /// `true` with probability `p` (never for `p ≤ 0`, always for `p ≥ 1`).

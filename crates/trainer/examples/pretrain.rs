@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fs;
 
-use fcmae_trainer::{PretrainConfig, PretrainOptions, Summary, pretrain};
+use fcmae_trainer::{PretrainConfig, RunOptions, Summary, pretrain};
 
 const CONFIG: &str = r#"
 device = "cpu"
@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     config.data.path = Some(images);
     config.output_dir = folder.path().join("runs");
 
-    let options = PretrainOptions::default(); // what it says on the way goes to stderr
+    let options = RunOptions::default(); // what it says on the way goes to stderr
     let first = pretrain(&config, &options)?;
     let loss = |run: &Summary| run.held_out_loss.unwrap_or(f64::NAN);
     report(&format!(

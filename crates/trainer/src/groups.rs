@@ -1,9 +1,10 @@
-//! Which parameters are decayed in pre-training (fact sheet §3.2).
+//! Which parameters are decayed (fact sheet §3.2, §3.5).
 
 /// A parameter is not decayed iff it has one dimension or its name ends with `.bias`.
 ///
 /// So GRN's `gamma` and `beta` (`[1, 1, 1, 4d]`) and the mask token **are** decayed, as in the reference's
-/// pre-training. `decay_grn = false` takes gamma and beta out; the reference does so in fine-tuning only.
+/// pre-training. `decay_grn = false` takes gamma and beta out, as the reference does in fine-tuning; LayerScale's gamma
+/// has one dimension.
 ///
 /// ```
 /// use fcmae_trainer::is_decayed;
@@ -53,6 +54,23 @@ mod tests {
     fn equals_the_golden_groups() {
         check("decay", true, |_| true);
         check("no_decay", true, |_| false);
+    }
+
+    #[test]
+    fn fine_tuning_equals_its_golden_groups() {
+        let golden: Value = serde_json::from_str(include_str!("../tests/golden/layer_decay.json")).unwrap();
+        for (list, expected) in [("decay", true), ("no_decay", false)] {
+            let names = golden["weight_decay"][list].as_array().unwrap();
+            assert!(names.len() >= 20);
+            for name in names.iter().map(|name| name.as_str().unwrap()) {
+                let shape = if name == "norm.weight" {
+                    vec![8]
+                } else {
+                    shape(name)
+                };
+                assert_eq!(is_decayed(name, &shape, false), expected, "{name}");
+            }
+        }
     }
 
     #[test]

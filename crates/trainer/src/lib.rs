@@ -1,12 +1,16 @@
-//! Pre-training: the recipe, the loop, and everything a run needs around the model.
+//! Pre-training and fine-tuning: the recipes, the loop, and everything a run needs around the model.
 //!
 //! A [`PretrainConfig`] describes a run, with the paper's recipe (Table 8) as its defaults; [`pretrain`] carries it
-//! out and leaves a [run folder](RunFolder); [`Pretrained`] opens what came out of it.
+//! out and leaves a [run folder](RunFolder); [`Pretrained`] opens what came out of it. A [`FinetuneConfig`] and
+//! [`finetune`] do the same for a classifier on labels; its best weights are in [`Finetuned`].
+//!
+//! Both are tasks of one loop (`run/`): the task says what is trained, how a batch is scored, what closes an epoch
+//! and what a checkpoint holds beside weights, moments and state; everything else is the same.
 //!
 //! | piece | what |
 //! |---|---|
 //! | [`Schedule`] | linear warm-up, then half a cosine, over fractional epochs |
-//! | [`Optimizer`] | AdamW in two groups, decayed and not ([`is_decayed`]) |
+//! | [`Optimizer`] | AdamW in groups: decayed and not ([`is_decayed`]), by layer in fine-tuning ([`LayerDecay`]) |
 //! | [`State`] | where a run stands: step, smoothed loss, machine, config |
 //! | [`Record`] | a line of `metrics.jsonl`; [`EventWriter`] writes the same for TensorBoard |
 //! | [`StopFlag`] | a signal or another thread asks the run to save itself and return |
@@ -19,10 +23,10 @@
 //!
 //! [`Inference`] uses weights of any origin: predictions, measures, features, probes.
 //!
-//! It knows no command line and prints to stderr only. It does not fine-tune yet.
+//! It knows no command line and prints to stderr only.
 //!
 //! ```
-//! use fcmae_trainer::{PretrainConfig, is_decayed};
+//! use fcmae_trainer::{LayerDecay, LayerDecayType, PretrainConfig, is_decayed};
 //!
 //! let config = PretrainConfig::default();
 //! let images = config.train.images_per_step();
@@ -30,32 +34,30 @@
 //! let schedule = config.schedule.build(2.4e-3);
 //! assert_eq!(schedule.lr(10.0), 6e-4); // a quarter of the warm-up
 //! assert!(is_decayed("mask_token", &[1, 512, 1, 1], true));
+//!
+//! let layers = LayerDecay::new(LayerDecayType::Single, &[2, 2, 6, 2], 0.9); // atto
+//! assert_eq!(layers.layer("stages.2.0.grn.gamma"), 5);
+//! assert!((layers.scale(5) - 0.9f64.powi(13 - 5)).abs() < 1e-15);
 //! ```
 
-mod batches;
 mod bench;
 mod config;
 mod crc32c;
 mod error;
 mod evaluation;
+mod finetune;
 mod groups;
-mod held_out;
 mod inference;
-mod input;
-mod introduction;
+mod layers;
 mod machine;
-mod meter;
+mod measures;
 mod metrics;
-mod network;
 mod optimizer;
-mod pictures;
-mod prepare;
 mod pretrain;
 mod pretrained;
 mod progress;
-mod resume;
+mod run;
 mod run_folder;
-mod saving;
 mod schedule;
 mod state;
 mod stop;
@@ -64,23 +66,29 @@ mod tensorboard;
 
 pub use bench::{StepBench, StepTask, StepTime, bench_step};
 pub use config::{
-    CheckpointConfig, LogConfig, LossConfig, OptimizerConfig, Precision, PretrainConfig, ScheduleConfig,
+    CheckpointConfig, ClassWeighting, ClassWeights, EmaConfig, FinetuneConfig, FinetuneLogConfig,
+    FinetuneLossConfig, FinetuneOptimizerConfig, FinetuneScheduleConfig, FinetuneTrainConfig, LogConfig,
+    LossConfig, Metric, OptimizerConfig, Precision, PretrainConfig, ScheduleConfig, SelectionConfig,
     TrainConfig, ValidationConfig,
 };
 pub use error::{InputError, List};
 pub use evaluation::Hide;
 pub use fcmae_model::Activation;
+pub use finetune::{Best, Finetuned, finetune};
 pub use groups::is_decayed;
 pub use inference::{
     Embedding, Evaluation, EvaluationReport, Inference, InferenceConfig, KnnConfig, KnnTrial, Level,
     LinearProbeConfig, LinearTrial, Prediction, Predictions, Probe, ProbeReport, Unreadable, listed,
 };
+pub use layers::{LayerDecay, LayerDecayType};
 pub use machine::{DeviceChoice, Machine};
+pub use measures::Measures;
 pub use metrics::{EpochRecord, MetricsFile, Record, Smoothed, StepRecord};
-pub use optimizer::{Optimizer, Parameter};
-pub use pretrain::{PretrainOptions, Start, pretrain};
+pub use optimizer::{Optimizer, Parameter, Share};
+pub use pretrain::pretrain;
 pub use pretrained::{Pretrained, find_weights};
 pub use progress::{Progress, Shown, Verbosity, duration};
+pub use run::{RunOptions, Start};
 pub use run_folder::{RunFolder, fresh_name};
 pub use schedule::{Schedule, scaled_lr};
 pub use state::{DataStamp, EpochSums, HeldOut, State};

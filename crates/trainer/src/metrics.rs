@@ -6,6 +6,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::measures::Measures;
+
 /// One line of `metrics.jsonl`; the key `kind` says which.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
@@ -23,7 +25,7 @@ pub struct StepRecord {
     pub step: u64,
     /// Epochs done, as a fraction.
     pub epoch: f64,
-    /// Masked loss of this step's images.
+    /// Loss of this step's images.
     pub loss: f64,
     /// Exponential average of the loss over the steps.
     pub loss_smoothed: f64,
@@ -45,11 +47,17 @@ pub struct EpochRecord {
     pub step: u64,
     /// Epochs done.
     pub epoch: u64,
-    /// Mean masked loss over the steps of this epoch.
+    /// Mean loss over the steps of this epoch.
     pub train_loss: f64,
-    /// Masked loss on the held-out images under fixed masks; absent without held-out images.
+    /// Loss on the held-out images (masked: under fixed masks); absent where it was not measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub val_loss: Option<f64>,
+    /// What a classifier got right of the held-out images.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub val: Option<Measures>,
+    /// The same with the averaged weights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub val_ema: Option<Measures>,
     /// Learning rate of the last step.
     pub lr: f64,
     /// Images that could not be read and were left out since the run (or its last resume) began.
@@ -176,6 +184,8 @@ mod tests {
             epoch,
             train_loss: 0.7,
             val_loss: Some(0.6),
+            val: None,
+            val_ema: None,
             lr: 1e-4,
             skipped: 0,
             seconds: 3.0,

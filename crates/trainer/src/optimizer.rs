@@ -1,4 +1,6 @@
-//! AdamW over two parameter groups, through libtorch's fused step.
+//! AdamW over groups of parameters, through libtorch's fused step.
+
+use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail, ensure};
 use fcmae_torch_ext::{AdamW, clear_gradient, fused_adamw};
@@ -18,6 +20,15 @@ pub struct Optimizer {
     groups: Vec<Group>,
     adamw: AdamW,
     steps: u64,
+}
+
+/// What is one parameter's own in a step of the optimizer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Share {
+    /// Decoupled weight decay, at least 0.
+    pub weight_decay: f64,
+    /// Share of the learning rate, above 0.
+    pub lr_scale: f64,
 }
 
 /// Parameters that share a weight decay and a factor of the learning rate.
@@ -89,6 +100,31 @@ impl Optimizer {
             vec![Group::new(free, 0.0, 1.0), Group::new(decayed, weight_decay, 1.0)],
             adamw,
         )
+    }
+
+    /// An optimizer whose parameters have a weight decay and a share of the learning rate each, which `of` tells from
+    /// a parameter's name and shape. Equal ones share a group.
+    ///
+    /// # Errors
+    /// A parameter that does not require gradients.
+    pub fn grouped(
+        parameters: Vec<Parameter>,
+        adamw: AdamW,
+        of: impl Fn(&str, &[i64]) -> Share,
+    ) -> Result<Optimizer> {
+        let mut groups: BTreeMap<[u64; 2], (Share, Vec<Parameter>)> = BTreeMap::new();
+        for (name, parameter) in parameters {
+            let share = of(&name, &parameter.size());
+            let key = [share.lr_scale, share.weight_decay].map(f64::to_bits);
+            groups
+                .entry(key)
+                .or_insert_with(|| (share, Vec::new()))
+                .1
+                .push((name, parameter));
+        }
+        let group =
+            |(share, parameters): (Share, _)| Group::new(parameters, share.weight_decay, share.lr_scale);
+        Optimizer::from_groups(groups.into_values().map(group).collect(), adamw)
     }
 
     fn from_groups(groups: Vec<Group>, adamw: AdamW) -> Result<Optimizer> {
@@ -314,6 +350,25 @@ mod tests {
             "{values:?}"
         );
         assert_eq!(values[1], 1.0);
+    }
+
+    #[test]
+    fn each_parameter_has_its_own_decay_and_share_of_the_learning_rate() {
+        let parameters = parameters();
+        let shared = |p: &[Parameter]| p.iter().map(|(n, p)| (n.clone(), p.shallow_clone())).collect();
+        let share = |name: &str, _: &[i64]| Share {
+            weight_decay: if name == "grn.gamma" { 0.5 } else { 0.0 },
+            lr_scale: if name == "a.bias" { 0.25 } else { 1.0 },
+        };
+        let mut optimizer = Optimizer::grouped(shared(&parameters), PAPER, share).unwrap();
+        assert_eq!(optimizer.groups.len(), 3);
+        for (_, p) in &parameters {
+            backward(p, &p.ones_like().detach());
+        }
+        optimizer.step(0.1).unwrap(); // the first step of AdamW moves by the learning rate
+        for ((_, p), expected) in parameters.iter().zip([0.9, 0.975, 0.95 - 0.1]) {
+            assert!((p.min().double_value(&[]) - expected).abs() < 1e-6, "{p:?}");
+        }
     }
 
     #[test]

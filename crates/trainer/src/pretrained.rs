@@ -13,7 +13,7 @@ use tch::{Device, nn};
 use crate::config::PretrainConfig;
 use crate::error::InputError;
 use crate::evaluation::{Hide, Images};
-use crate::saving::{MODEL, key};
+use crate::run::{MODEL, key};
 
 /// Weights, with the config they were trained under.
 #[derive(Debug)]
@@ -42,11 +42,14 @@ impl Pretrained {
     pub fn open(path: &Path, device: Device) -> Result<Pretrained> {
         let file = find_weights(path)?;
         let (tensors, metadata) = read_safetensors(&file)?;
-        let problem = "these weights do not carry the config of their run".to_owned();
-        let no_config = || InputError::Weights {
+        let refused = |problem: &str| InputError::Weights {
             path: file.clone(),
-            problem,
+            problem: problem.to_owned(),
         };
+        if metadata.contains_key(key::LABELS) {
+            return Err(refused("these weights are a classifier's, without a decoder").into());
+        }
+        let no_config = || refused("these weights do not carry the config of their run");
         let text = metadata.get(key::CONFIG).ok_or_else(no_config)?;
         let name = || file.display().to_string();
         let config: PretrainConfig = fcmae_config::from_str(text, &[])

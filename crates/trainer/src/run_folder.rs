@@ -13,8 +13,8 @@ use crate::error::InputError;
 ///   config.toml           resolved
 ///   metrics.jsonl         one object per logged step and per epoch
 ///   events.out.tfevents…  the same for TensorBoard
-///   checkpoints/          model, optimizer and state
-///   reconstructions/      epoch-0001.png
+///   checkpoints/          model, optimizer and state; of fine-tuning also `best/` and `best-ema/`
+///   reconstructions/      epoch-0001.png, of pre-training
 /// ```
 ///
 /// The lock is the system's (`flock`), held while the value lives: it ends with the process however that ends.
@@ -35,7 +35,7 @@ impl RunFolder {
             folder: path.to_owned(),
             source,
         };
-        fs::create_dir_all(path.join("reconstructions")).map_err(unwritable)?;
+        fs::create_dir_all(path).map_err(unwritable)?;
         let name = path.join(".lock");
         let mut lock = OpenOptions::new()
             .create(true)

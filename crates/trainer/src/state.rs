@@ -27,6 +27,9 @@ pub struct State {
     pub train_loss: Option<f64>,
     /// Loss on the held-out images after the first epoch and after the last one measured.
     pub held_out: HeldOut,
+    /// Whether the run ended before its last epoch because it no longer got better.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ended_early: bool,
     /// The run's seed: with the position it says all of order, augmentation and masks.
     pub seed: u64,
     /// The training images.
@@ -90,6 +93,7 @@ impl State {
             epoch: EpochSums::default(),
             train_loss: None,
             held_out: HeldOut::default(),
+            ended_early: false,
             seed,
             data,
             machine,
@@ -119,6 +123,18 @@ impl State {
     #[must_use]
     pub fn is_epoch_to_be_closed(&self) -> bool {
         self.epochs_closed < self.next_epoch()
+    }
+
+    /// Whether no step is left of `total`.
+    #[must_use]
+    pub fn is_over(&self, total: u64) -> bool {
+        self.step == total || self.ended_early
+    }
+
+    /// Whether the last of `epochs` is closed, or the run ended before it.
+    #[must_use]
+    pub fn is_finished(&self, epochs: u64) -> bool {
+        self.epochs_closed == epochs || self.ended_early
     }
 
     /// Takes a finished step into account.

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::config::PretrainConfig;
+use crate::finetune::Finetuned;
 use crate::machine::Machine;
+use crate::run::MODEL;
 use crate::run_folder::RunFolder;
-use crate::saving::MODEL;
 use crate::state::State;
 
 /// How a run came to its end.
@@ -39,11 +39,11 @@ pub struct Summary {
     pub epochs: u64,
     /// The step of the checkpoint that this process went on from.
     pub resumed_from: Option<u64>,
-    /// Mean masked loss over the steps of the last epoch.
+    /// Mean loss over the steps of the last epoch.
     pub train_loss: Option<f64>,
-    /// Masked loss on the held-out images after the first epoch.
+    /// Loss on the held-out images after the first epoch.
     pub first_held_out_loss: Option<f64>,
-    /// Masked loss on the held-out images, the newest.
+    /// Loss on the held-out images, the newest.
     pub held_out_loss: Option<f64>,
     /// Parameters of the model.
     pub parameters: usize,
@@ -57,11 +57,17 @@ pub struct Summary {
     pub weights: Option<PathBuf>,
     /// The newest picture of reconstructions.
     pub reconstruction: Option<PathBuf>,
+    /// Whether the run ended before its last epoch because it no longer got better.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub ended_early: bool,
+    /// What fine-tuning found on the held-out images.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finetuned: Option<Finetuned>,
 }
 
 impl Summary {
     /// What config, folder and state tell; the rest is empty.
-    pub(crate) fn new(ending: Ending, config: &PretrainConfig, folder: &RunFolder, state: &State) -> Summary {
+    pub(crate) fn new(ending: Ending, epochs: u64, folder: &RunFolder, state: &State) -> Summary {
         let weights = folder.checkpoints().join("last").join(MODEL);
         let pictures = (1..=state.epochs_closed)
             .rev()
@@ -72,7 +78,7 @@ impl Summary {
             images: PathBuf::new(),
             step: state.step,
             epoch: state.epochs_closed,
-            epochs: config.schedule.epochs,
+            epochs,
             resumed_from: None,
             train_loss: state.train_loss,
             first_held_out_loss: state.held_out.first,
@@ -83,6 +89,8 @@ impl Summary {
             machine: state.machine.clone(),
             weights: weights.exists().then_some(weights),
             reconstruction: pictures.into_iter().find(|file| file.exists()),
+            ended_early: state.ended_early,
+            finetuned: None,
         }
     }
 }

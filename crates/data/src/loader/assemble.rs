@@ -13,6 +13,7 @@ use crate::dataset::Dataset;
 use crate::error::DataError;
 use crate::image::Image;
 use crate::labels::Targets;
+use crate::mix::Mixed;
 use crate::transform::Normalize;
 
 /// Everything the workers share.
@@ -62,6 +63,8 @@ impl Assembler {
             .map(|(out, place)| self.fill(out, order, place, position.epoch))
             .collect();
         let indices = results.into_iter().collect::<Result<Vec<usize>, DataError>>()?;
+        let targets = Targets::of(indices.iter().map(|&index| &self.dataset.samples()[index]));
+        let targets = self.mix(&mut images, shape[0], targets, position);
         let samples = || indices.iter().map(|&index| &self.dataset.samples()[index]);
         let skipped = indices
             .iter()
@@ -70,7 +73,7 @@ impl Assembler {
         Ok(Batch {
             images,
             shape,
-            targets: Targets::of(samples()),
+            targets,
             labels: samples().map(|sample| sample.label).collect(),
             ids: samples().map(|sample| sample.id).collect(),
             epoch: position.epoch,
@@ -98,7 +101,27 @@ impl Assembler {
         let mut stream = Stream::new(self.options.seed, Purpose::Augment, epoch, id);
         let ready = self.options.transform.apply(&image, &mut stream);
         self.normalize.write(&ready, out);
+        if let Some(erase) = &self.options.erase {
+            let mut stream = Stream::new(self.options.seed, Purpose::Erase, epoch, id);
+            erase.apply(out, self.options.transform.size(), &mut stream);
+        }
         Ok(index)
+    }
+
+    /// Mixes the images of a batch, and smooths and mixes their targets, if the options say so.
+    fn mix(&self, images: &mut [f32], count: usize, targets: Targets, position: Position) -> Targets {
+        let (Some(mix), Some(kind)) = (&self.options.mix, self.dataset.label_kind()) else {
+            return targets;
+        };
+        let classes = self.dataset.class_names().len();
+        let size = self.options.transform.size();
+        let mut stream = Stream::new(self.options.seed, Purpose::Mixup, position.epoch, position.batch);
+        let mixed = mix.draw(count, size, &mut stream);
+        Mixed::mix_images(&mixed, images, size);
+        let mut values = targets.into_rows(classes);
+        mix.smooth(&mut values, classes, kind);
+        Mixed::mix_rows(&mixed, &mut values, classes);
+        Targets::Rows { values, classes }
     }
 
     /// The first good image at or after `place`, around the end of the order if need be.

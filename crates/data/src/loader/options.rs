@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use crate::config::{DataConfig, OnError, ensure};
 use crate::dataset::Dataset;
+use crate::erase::RandomErasing;
 use crate::error::DataError;
+use crate::finetune::FinetuneAugmentConfig;
+use crate::mix::MixConfig;
 use crate::transform::Transform;
 
 /// How batches are made. [`LoaderOptions::new`] takes what a config knows.
@@ -21,6 +24,11 @@ pub struct LoaderOptions {
     pub drop_last: bool,
     /// What brings an image to its size.
     pub transform: Transform,
+    /// Boxes erased from normalised images.
+    pub erase: Option<RandomErasing>,
+    /// How the images of a batch are mixed and their targets smoothed; needs a data set that was
+    /// [opened for labels](Dataset::open_labelled).
+    pub mix: Option<MixConfig>,
     /// Mean per channel, with pixels in `[0, 1]`.
     pub mean: Vec<f64>,
     /// Standard deviation per channel, with pixels in `[0, 1]`.
@@ -47,6 +55,8 @@ impl LoaderOptions {
             shuffle: true,
             drop_last: true,
             transform,
+            erase: None,
+            mix: None,
             mean: config.mean.clone(),
             std: config.std.clone(),
             workers: config.workers,
@@ -55,6 +65,26 @@ impl LoaderOptions {
             epochs: None,
             report: Report::none(),
         }
+    }
+
+    /// Options for learning from labels: as [`new`](LoaderOptions::new), augmented and mixed.
+    ///
+    /// # Errors
+    /// [`DataError::InvalidValue`] for a value out of range.
+    pub fn finetune(
+        config: &DataConfig,
+        augment: &FinetuneAugmentConfig,
+        mix: &MixConfig,
+        batch_size: usize,
+        seed: u64,
+    ) -> Result<LoaderOptions, DataError> {
+        mix.validate()?;
+        let transform = Transform::finetune(augment, config.image_size, &config.mean)?;
+        Ok(LoaderOptions {
+            erase: augment.erasing(),
+            mix: (!mix.is_off()).then(|| mix.clone()),
+            ..LoaderOptions::new(config, transform, batch_size, seed)
+        })
     }
 
     pub(super) fn threads(&self) -> usize {
@@ -84,6 +114,15 @@ impl LoaderOptions {
                 format!(
                     "`data.color` = \"{}\" needs {channels} number(s)",
                     dataset.color().name()
+                )
+            })?;
+        }
+        if let Some(mix) = &self.mix {
+            mix.validate()?;
+            ensure(dataset.label_kind().is_some(), "mix", format!("{mix:?}"), || {
+                format!(
+                    "the images at {} have no labels to mix",
+                    dataset.origin().display()
                 )
             })?;
         }

@@ -1,15 +1,18 @@
 //! Verbs of the program, one file each.
 
 mod bench_step;
+mod convert;
 mod embed;
 mod evaluate;
 mod failure;
+mod finetune;
 mod inspect;
 mod output;
 mod predict;
 mod pretrain;
 mod probe;
 mod reconstruct;
+mod run_args;
 mod verify;
 mod weights;
 
@@ -34,6 +37,8 @@ const EXIT_CODES: &str =
 enum Verb {
     /// Pre-train as a config file says; the same command continues its run
     Pretrain(pretrain::Args),
+    /// Train a classifier with labels as a config file says; the same command continues its run
+    Finetune(finetune::Args),
     /// Prove the masking on this machine: sparse = masked-dense, no leak, independent images
     Verify(verify::Args),
     /// Picture and loss: what a model makes of an image or a folder
@@ -46,8 +51,10 @@ enum Verb {
     Embed(embed::Args),
     /// How much frozen features know of the labels: linear probe, nearest neighbours
     Probe(probe::Args),
-    /// What is in a checkpoint
+    /// What is in a checkpoint, of this or another program
     Inspect(inspect::Args),
+    /// Weights of one program to those of another: fcmae, the reference, timm, transformers
+    Convert(convert::Args),
     /// Time of a whole step on random images; prints one line of JSON
     #[command(hide = true)]
     BenchStep(bench_step::Args),
@@ -91,6 +98,7 @@ pub(crate) fn main() -> ExitCode {
 fn run(verb: Verb) -> Result<Outcome> {
     match verb {
         Verb::Pretrain(args) => pretrain::run(&args),
+        Verb::Finetune(args) => finetune::run(&args),
         Verb::Verify(args) => verify::run(&args),
         Verb::Reconstruct(args) => reconstruct::run(&args),
         Verb::Evaluate(args) => evaluate::run(&args),
@@ -98,6 +106,7 @@ fn run(verb: Verb) -> Result<Outcome> {
         Verb::Embed(args) => embed::run(&args),
         Verb::Probe(args) => probe::run(&args),
         Verb::Inspect(args) => inspect::run(&args),
+        Verb::Convert(args) => convert::run(&args),
         Verb::BenchStep(args) => bench_step::run(&args),
     }
 }

@@ -5,43 +5,30 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use fcmae_config::{ConfigError, Resolved};
 
-use super::PretrainConfig;
+use super::settings::RunConfig;
 use crate::error::InputError;
 
-impl PretrainConfig {
-    /// Reads a config file with the files it extends, applies `overrides` (`key.path=value`), and checks the
-    /// result. A run folder stands for the config inside it.
-    ///
-    /// Where no `name` is given, the file's own name (without `.toml`) becomes the run's.
-    ///
-    /// # Errors
-    /// Unknown keys (the nearest one is suggested), wrong types and values, with file and line.
-    pub fn load(file: &Path, overrides: &[String]) -> Result<PretrainConfig> {
-        let (resolved, config) = read(file, overrides)?;
-        config.validate().map_err(|error| {
-            let place = place(&resolved, &error).unwrap_or_else(|| file.display().to_string());
-            anyhow::Error::new(error).context(place)
-        })?;
-        Ok(config)
-    }
-
-    /// As [`PretrainConfig::load`], without the checks: for a file that describes a model and no run.
-    ///
-    /// # Errors
-    /// Unknown keys and wrong types, with file and line.
-    pub fn load_unchecked(file: &Path, overrides: &[String]) -> Result<PretrainConfig, ConfigError> {
-        Ok(read(file, overrides)?.1)
-    }
+/// Reads a config file with the files it extends, applies `overrides`, and checks the result.
+///
+/// Where no `name` is given, the file's own name (without `.toml`) becomes the run's.
+pub(super) fn load<C: RunConfig>(file: &Path, overrides: &[String]) -> Result<C> {
+    let (resolved, config) = read::<C>(file, overrides)?;
+    config.validate().map_err(|error| {
+        let place = place(&resolved, &error).unwrap_or_else(|| file.display().to_string());
+        anyhow::Error::new(error).context(place)
+    })?;
+    Ok(config)
 }
 
-fn read(file: &Path, overrides: &[String]) -> Result<(Resolved, PretrainConfig), ConfigError> {
+/// As [`load`], without the checks.
+pub(super) fn read<C: RunConfig>(file: &Path, overrides: &[String]) -> Result<(Resolved, C), ConfigError> {
     let file = config_file(file);
     let resolved = fcmae_config::load(&file, overrides)?;
-    let mut config: PretrainConfig = resolved.parse()?;
+    let mut config: C = resolved.parse()?;
     if resolved.origin("name").is_none()
         && let Some(stem) = file.file_stem()
     {
-        config.name = stem.to_string_lossy().into_owned();
+        config.rename(stem.to_string_lossy().into_owned());
     }
     Ok((resolved, config))
 }
@@ -64,6 +51,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::config::PretrainConfig;
 
     fn file(folder: &Path, text: &str) -> PathBuf {
         let file = folder.join("first-try.toml");

@@ -220,6 +220,30 @@ impl TrainConfig {
         self.batch_size * self.accumulate
     }
 
+    /// Checks that `images` training images fill at least one optimizer step.
+    ///
+    /// # Errors
+    /// Names the keys that make the step larger than the data set.
+    pub fn check_data_size(&self, images: usize) -> Result<(), InputError> {
+        let TrainConfig {
+            batch_size,
+            accumulate,
+        } = self;
+        if images >= batch_size * accumulate {
+            return Ok(());
+        }
+        let (key, lower) = if images < *batch_size {
+            ("train.batch_size", "`train.batch_size`")
+        } else {
+            ("train.accumulate", "`train.accumulate`")
+        };
+        let message = format!(
+            "a step of {batch_size} × {accumulate} (`train.accumulate`) images is larger than the {images} training \
+             images; lower {lower}"
+        );
+        Err(InputError::config(key, message))
+    }
+
     pub(super) fn validate(&self) -> Result<(), InputError> {
         let range = 1..=1 << 20;
         check(
@@ -237,7 +261,7 @@ impl TrainConfig {
     }
 }
 
-/// The loss on held-out images (`[validation]`), under masks that never change.
+/// What is measured on held-out images (`[validation]`); in pre-training under masks that never change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ValidationConfig {
@@ -334,12 +358,6 @@ impl Default for LogConfig {
 impl LogConfig {
     pub(super) fn validate(&self) -> Result<(), InputError> {
         check(
-            self.every_steps > 0,
-            "log.every_steps",
-            &self.every_steps,
-            "at least 1",
-        )?;
-        check(
             (1..=64).contains(&self.reconstruction_images),
             "log.reconstruction_images",
             &self.reconstruction_images,
@@ -370,10 +388,33 @@ pub(super) fn fits_toml(value: u64) -> bool {
     i64::try_from(value).is_ok()
 }
 
-fn positive(value: f64) -> bool {
+pub(super) fn positive(value: f64) -> bool {
     value > 0.0 && value.is_finite()
 }
 
-fn not_negative(value: f64) -> bool {
+pub(super) fn not_negative(value: f64) -> bool {
     value >= 0.0 && value.is_finite()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_larger_than_the_data_set_is_refused() {
+        let train = TrainConfig {
+            batch_size: 8,
+            accumulate: 4,
+        };
+        train.check_data_size(32).unwrap();
+        let message = |images| train.check_data_size(images).unwrap_err().to_string();
+        assert_eq!(
+            message(31),
+            "`train.accumulate`: a step of 8 × 4 (`train.accumulate`) images is larger than the 31 training images; \
+             lower `train.accumulate`"
+        );
+        assert!(
+            message(7).starts_with("`train.batch_size`") && message(7).ends_with("lower `train.batch_size`")
+        );
+    }
 }

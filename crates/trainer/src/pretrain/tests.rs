@@ -16,6 +16,10 @@ use crate::config::{
 use crate::error::InputError;
 use crate::evaluation::Hide;
 use crate::pretrained::Pretrained;
+use crate::progress::Verbosity;
+use crate::run::Start;
+use crate::stop::StopFlag;
+use crate::summary::Ending;
 
 /// A folder of `count` grey pictures: a bright bar at a random-looking place on a ramp.
 fn pictures(folder: &Path, count: u32) -> PathBuf {
@@ -91,8 +95,8 @@ fn tiny(folder: &Path) -> PretrainConfig {
     }
 }
 
-fn quiet(start: Start, stop: StopFlag) -> PretrainOptions {
-    PretrainOptions {
+fn quiet(start: Start, stop: StopFlag) -> RunOptions {
+    RunOptions {
         start,
         verbosity: Verbosity::Quiet,
         stop,
@@ -501,7 +505,7 @@ fn weights_of_a_run_reconstruct_a_file_and_a_folder() {
     assert_eq!(trained.step, 9);
     // the file knows what decided its weights, and not what the run was called
     let decisive =
-        |config: &PretrainConfig| crate::resume::decisive(&fcmae_config::to_toml(config).unwrap()).unwrap();
+        |config: &PretrainConfig| crate::run::decisive(&fcmae_config::to_toml(config).unwrap()).unwrap();
     assert_eq!(decisive(&trained.config), decisive(&config));
     assert_ne!(trained.config.output_dir, config.output_dir);
     let files = trained.image_files(&folder.path().join("images")).unwrap();

@@ -9,9 +9,9 @@ use fcmae_masking::{PatchGrid, RandomMask};
 use fcmae_model::{Fcmae, Step};
 use tch::{Device, no_grad};
 
-use crate::batches::images;
 use crate::config::PretrainConfig;
 use crate::evaluation::Images;
+use crate::run::images;
 use crate::stop::StopFlag;
 
 /// Images that are not trained on, as evaluation sees them: no augmentation, fixed masks.

@@ -2,67 +2,88 @@
 
 use std::collections::HashSet;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Result;
-use fcmae_data::{DataConfig, Dataset};
+use fcmae_data::{DataConfig, Dataset, LabelConfig};
 use fcmae_random::hash64;
 use tch::Device;
 
-use crate::batches::steps_per_epoch;
-use crate::config::PretrainConfig;
+use super::Start;
+use super::batches::steps_per_epoch;
+use crate::config::{RunConfig, Settings};
 use crate::error::InputError;
 use crate::machine::{DeviceChoice, Machine};
-use crate::pretrain::Start;
 use crate::run_folder::fresh_name;
 use crate::state::{DataStamp, State};
 
 /// A run's input, without fault.
 #[derive(Debug)]
-pub(crate) struct Input {
-    pub(crate) config: PretrainConfig,
+pub(crate) struct Input<C> {
+    pub(crate) config: C,
+    /// What `config` says that every kind of run has to say.
+    pub(crate) settings: Settings,
     pub(crate) device: Device,
     /// The images to train on.
-    pub(crate) dataset: Dataset,
+    pub(crate) dataset: Arc<Dataset>,
     /// Those that are held out, where the config asks for them.
-    pub(crate) held_out: Option<Dataset>,
+    pub(crate) held_out: Option<Arc<Dataset>>,
     /// The state before the first step.
     pub(crate) beginning: State,
 }
 
-impl Input {
+impl<C: RunConfig> Input<C> {
     /// Checks the config, finds the device and lists the images; sets libtorch's number of threads.
-    pub(crate) fn check(config: &PretrainConfig, start: Start) -> Result<Input> {
+    pub(crate) fn check(config: &C, start: Start) -> Result<Input<C>> {
         config.validate()?;
         let mut config = config.clone();
         if start == Start::Fresh {
-            config.name = fresh_name(&config.output_dir, &config.name);
+            let Settings { output_dir, name, .. } = config.settings();
+            config.rename(fresh_name(&output_dir, &name));
         }
-        let device = config.device.parse::<DeviceChoice>()?.find()?;
-        let machine = Machine::set_up(device, config.threads, config.precision.kind());
-        let (dataset, held_out) = datasets(&config)?;
-        config.check_data_size(dataset.len())?;
-        let steps = steps_per_epoch(dataset.len(), &config);
+        let settings = config.settings();
+        let device = settings.device.parse::<DeviceChoice>()?.find()?;
+        let machine = Machine::set_up(device, settings.threads, settings.precision.kind());
+        let (dataset, held_out) = datasets(&settings)?;
+        settings.train.check_data_size(dataset.len())?;
+        let steps = steps_per_epoch(dataset.len(), settings.train);
         let text = fcmae_config::to_toml(&config)?;
-        let beginning = State::new(config.seed, steps, stamp(&dataset), machine, text);
+        let beginning = State::new(settings.seed, steps, stamp(&dataset), machine, text);
         Ok(Input {
             config,
+            settings,
             device,
-            dataset,
-            held_out,
+            dataset: Arc::new(dataset),
+            held_out: held_out.map(Arc::new),
             beginning,
         })
     }
 }
 
-fn datasets(config: &PretrainConfig) -> Result<(Dataset, Option<Dataset>)> {
-    let all = Dataset::open(&config.data)?;
+/// The images to train on and those held out.
+fn datasets(config: &Settings) -> Result<(Dataset, Option<Dataset>)> {
+    let all = open(&config.data, config.labels.as_ref())?;
+    let (train, held_out) = parts(config, all)?;
+    let train = match &config.labels {
+        Some(labels) if labels.fraction < 1.0 => train.label_subset(labels.fraction, config.seed)?,
+        _ => train,
+    };
+    Ok((train, held_out))
+}
+
+fn parts(config: &Settings, all: Dataset) -> Result<(Dataset, Option<Dataset>)> {
     let validation = &config.validation;
     if !validation.split.is_empty() {
         let data = DataConfig {
             split: validation.split.clone(),
             ..config.data.clone()
         };
-        let held_out = Dataset::open(&data)?;
+        // The held-out images have the classes of the others, whether or not all of them occur.
+        let labels = config.labels.clone().map(|labels| LabelConfig {
+            classes: all.class_names().to_vec(),
+            ..labels
+        });
+        let held_out = open(&data, labels.as_ref())?;
         refuse_overlap(&all, &held_out, &validation.split)?;
         return Ok((all, Some(held_out)));
     }
@@ -71,6 +92,13 @@ fn datasets(config: &PretrainConfig) -> Result<(Dataset, Option<Dataset>)> {
     }
     let (train, held_out) = all.split_validation(config.data.val_fraction, validation.seed)?;
     Ok((train, Some(held_out)))
+}
+
+fn open(data: &DataConfig, labels: Option<&LabelConfig>) -> Result<Dataset> {
+    Ok(match labels {
+        Some(labels) => Dataset::open_labelled(data, labels)?,
+        None => Dataset::open(data)?,
+    })
 }
 
 /// A manifest, and a folder without parts, yield the same images whatever split is asked for.

@@ -27,6 +27,9 @@ pub(crate) fn write(
         .write_to(&mut png, ImageFormat::Png)
         .context("encoding a picture of reconstructions")?;
     let file = folder.reconstruction(epoch);
+    if let Some(parent) = file.parent() {
+        fs::create_dir_all(parent).with_context(|| parent.display().to_string())?;
+    }
     fs::write(&file, png.get_ref()).with_context(|| file.display().to_string())?;
     events.image(
         "reconstructions",

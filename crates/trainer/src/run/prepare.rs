@@ -1,23 +1,23 @@
 //! Everything a run needs before its first step, in the order of what it costs.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
 use fcmae_checkpoint::{CheckpointFolder, ValidCheckpoint};
-use fcmae_data::Report;
+use fcmae_data::{LoaderOptions, Report};
+use tch::nn;
 
-use crate::batches::TrainingBatches;
-use crate::config::PretrainConfig;
+use super::batches::TrainingBatches;
+use super::input::Input;
+use super::introduction::introduce;
+use super::meter::Meter;
+use super::network::{Network, parameters};
+use super::task::Task;
+use super::{RunOptions, Start, resume, saving};
+use crate::config::{RunConfig, Settings};
 use crate::error::InputError;
-use crate::held_out::HeldOutImages;
-use crate::input::Input;
-use crate::introduction::introduce;
-use crate::meter::Meter;
 use crate::metrics::MetricsFile;
-use crate::network::{Network, parameters};
-use crate::pretrain::{PretrainOptions, Start};
 use crate::progress::Progress;
 use crate::run_folder::RunFolder;
 use crate::schedule::Schedule;
@@ -25,26 +25,26 @@ use crate::state::State;
 use crate::stop::StopFlag;
 use crate::summary::{Ending, Summary};
 use crate::tensorboard::EventWriter;
-use crate::{resume, saving};
 
 /// What preparing leads to.
-pub(crate) enum Prepared {
+pub(crate) enum Prepared<T: Task> {
     /// The folder's run is finished.
     Finished(Box<Summary>),
     /// Steps can begin.
-    Ready(Box<Run>),
+    Ready(Box<Run<T>>),
 }
 
 /// A run between two steps.
-pub(crate) struct Run {
-    pub(crate) config: PretrainConfig,
+pub(crate) struct Run<T: Task> {
+    pub(crate) task: T,
+    pub(crate) config: T::Config,
+    pub(crate) settings: Settings,
     pub(crate) folder: RunFolder,
     pub(crate) checkpoints: CheckpointFolder,
     pub(crate) network: Network,
     pub(crate) schedule: Schedule,
     pub(crate) state: State,
     pub(crate) batches: TrainingBatches,
-    pub(crate) held_out: HeldOut,
     pub(crate) class_names: Vec<String>,
     pub(crate) metrics: MetricsFile,
     pub(crate) events: EventWriter,
@@ -55,13 +55,6 @@ pub(crate) struct Run {
     /// Steps and closed epochs of the newest checkpoint.
     pub(crate) saved: Option<(u64, u64)>,
     began: Began,
-}
-
-/// The images that are measured and pictured.
-pub(crate) struct HeldOut {
-    pub(crate) images: HeldOutImages,
-    /// Whether they are really held out; else training images stand in for the pictures.
-    pub(crate) is_measured: bool,
 }
 
 /// Where this process began.
@@ -81,31 +74,39 @@ struct Standing {
     state: State,
 }
 
-impl Run {
+impl<T: Task> Run<T> {
     /// Checks everything, opens everything, and loads the newest checkpoint.
     ///
     /// Input that is wrong is refused before the run folder is made or touched.
-    pub(crate) fn prepare(config: &PretrainConfig, options: &PretrainOptions) -> Result<Prepared> {
+    pub(crate) fn prepare(config: &T::Config, options: &RunOptions) -> Result<Prepared<T>> {
         let input = Input::check(config, options.start)?;
+        T::check(&input, !has_checkpoint(&input.settings.run_folder())?)?;
         let progress = Progress::new(options.verbosity);
         let standing = Standing::find(&input, options.start, &progress)?;
-        if standing.state.epochs_closed == input.config.schedule.epochs {
-            return Ok(Prepared::Finished(Box::new(standing.finished(&input)?)));
+        if standing.state.is_finished(input.settings.schedule.epochs) {
+            return Ok(Prepared::Finished(Box::new(standing.finished::<T>(&input)?)));
         }
         let run = Run::build(input, standing, progress, options.stop.clone())?;
         Ok(Prepared::Ready(Box::new(run)))
     }
 
-    fn build(input: Input, standing: Standing, progress: Progress, stop: StopFlag) -> Result<Run> {
-        let network = standing.network(&input)?;
+    fn build(
+        input: Input<T::Config>,
+        standing: Standing,
+        progress: Progress,
+        stop: StopFlag,
+    ) -> Result<Run<T>> {
+        let warn = progress.warner();
+        let report = Report::to(move |error| warn(&format!("image left out: {error}")));
+        let (task, network, news) = standing.network::<T>(&input, &report)?;
         let (metrics, events) = standing.records()?;
-        introduce(&progress, &input, &standing.state, parameters(&network.vs));
+        introduce::<T>(&progress, &input, &standing.state, parameters(&network.vs));
+        news.iter().for_each(|news| progress.line(news));
 
         let Input {
             config,
-            device,
+            settings,
             dataset,
-            held_out,
             ..
         } = input;
         let Standing {
@@ -115,18 +116,15 @@ impl Run {
             state,
         } = standing;
         let (class_names, origin) = (dataset.class_names().to_vec(), dataset.origin().to_owned());
-        let warn = progress.warner();
-        let report = Report::to(move |error| warn(&format!("image left out: {error}")));
-        let dataset = Arc::new(dataset);
-        let is_measured = held_out.is_some();
-        let shown = held_out.map_or_else(|| Arc::clone(&dataset), Arc::new);
-        let images = HeldOutImages::new(&config, shown, device, report.clone())?;
+        let loading = LoaderOptions {
+            report,
+            ..task.loading()?
+        };
         let place = (state.next_epoch(), state.next_step_of_epoch());
         let (now, step, resumed_from) = (Instant::now(), state.step, found.map(|found| found.step));
         Ok(Run {
-            batches: TrainingBatches::start(&config, dataset, device, place, report)?,
-            held_out: HeldOut { images, is_measured },
-            schedule: config.schedule.build(config.peak_lr()),
+            batches: TrainingBatches::start(settings.train, loading, dataset, place)?,
+            schedule: settings.schedule.build(settings.peak_lr),
             meter: Meter::start(),
             epoch_started: now,
             saved: resumed_from.map(|step| (step, state.epochs_closed)),
@@ -136,7 +134,9 @@ impl Run {
                 resumed_from,
                 images: origin,
             },
+            task,
             config,
+            settings,
             folder,
             checkpoints,
             network,
@@ -151,28 +151,37 @@ impl Run {
 
     /// Optimizer steps of the whole run.
     pub(crate) fn total_steps(&self) -> u64 {
-        self.state.steps_per_epoch * self.config.schedule.epochs
+        self.state.steps_per_epoch * self.settings.schedule.epochs
     }
 
     /// What the run hands back.
-    pub(crate) fn summary(&self, ending: Ending) -> Summary {
+    pub(crate) fn summary(&self, ending: Ending) -> Result<Summary> {
         let seconds = self.began.at.elapsed().as_secs_f64();
-        let images = (self.state.step - self.began.step) as f64 * self.config.train.images_per_step() as f64;
-        Summary {
+        let images =
+            (self.state.step - self.began.step) as f64 * self.settings.train.images_per_step() as f64;
+        let mut summary = Summary {
             images: self.began.images.clone(),
             seconds,
             images_per_second: images / seconds.max(1e-9),
             resumed_from: self.began.resumed_from,
             parameters: parameters(&self.network.vs),
-            ..Summary::new(ending, &self.config, &self.folder, &self.state)
-        }
+            ..Summary::new(ending, self.settings.schedule.epochs, &self.folder, &self.state)
+        };
+        T::summarise(&self.config, self.checkpoints.latest()?.as_deref(), &mut summary)?;
+        Ok(summary)
     }
+}
+
+fn has_checkpoint(run: &Path) -> Result<bool> {
+    Ok(CheckpointFolder::view(run.join("checkpoints"))
+        .latest()?
+        .is_some())
 }
 
 impl Standing {
     /// Locks the folder, finds its newest checkpoint, and checks that it is of this run.
-    fn find(input: &Input, start: Start, progress: &Progress) -> Result<Standing> {
-        let config = &input.config;
+    fn find<C: RunConfig>(input: &Input<C>, start: Start, progress: &Progress) -> Result<Standing> {
+        let config = &input.settings;
         let nothing = |folder: &Path| InputError::NothingToResume {
             folder: folder.to_owned(),
         };
@@ -195,27 +204,35 @@ impl Standing {
         })
     }
 
-    /// The network as the checkpoint left it, or as it starts.
-    fn network(&self, input: &Input) -> Result<Network> {
-        let mut network = Network::new(&input.config, input.device)?;
+    /// The network as the checkpoint left it, or as it begins; with what is worth telling of that.
+    fn network<T: Task>(
+        &self,
+        input: &Input<T::Config>,
+        report: &Report,
+    ) -> Result<(T, Network, Vec<String>)> {
+        let vs = nn::VarStore::new(input.device);
+        let mut task = T::new(input, &vs, report)?;
+        let bytes = task.checkpoint_bytes(parameters(&vs) as u64);
         self.folder
-            .require_space(self.space_needed(&network, input.config.checkpoint.keep)?)?;
-        match &self.found {
-            Some(found) => saving::load(&found.path, &mut network, self.state.step)?,
-            None => network.model.initialise(&network.vs, input.config.seed),
-        }
-        Ok(network)
+            .require_space(self.space_needed(bytes, input.settings.checkpoint.keep)?)?;
+        let optimizer = task.optimizer(&vs)?;
+        let mut network = Network { vs, optimizer };
+        let news = match &self.found {
+            Some(found) => {
+                saving::load(&found.path, &mut task, &mut network, self.state.step)?;
+                Vec::new()
+            }
+            None => task.begin(&network.vs)?,
+        };
+        Ok((task, network, news))
     }
 
     /// Bytes that the checkpoints still to come will take: those to be kept and one more while it is written.
-    fn space_needed(&self, network: &Network, keep: usize) -> Result<u64> {
+    fn space_needed(&self, checkpoint_bytes: u64, keep: usize) -> Result<u64> {
         /// Metrics, events, pictures.
         const BESIDE: u64 = 16 << 20;
         let stored = self.checkpoints.list()?.len().min(keep);
-        Ok(network
-            .checkpoint_bytes()
-            .saturating_mul((keep + 1 - stored) as u64)
-            + BESIDE)
+        Ok(checkpoint_bytes.saturating_mul((keep + 1 - stored) as u64) + BESIDE)
     }
 
     /// Writes the config, and opens what the run will write to.
@@ -232,8 +249,11 @@ impl Standing {
     }
 
     /// The summary of a run that was finished before; the network is not built for it.
-    fn finished(&self, input: &Input) -> Result<Summary> {
-        let summary = Summary::new(Ending::AlreadyFinished, &input.config, &self.folder, &self.state);
+    fn finished<T: Task>(&self, input: &Input<T::Config>) -> Result<Summary> {
+        let epochs = input.settings.schedule.epochs;
+        let mut summary = Summary::new(Ending::AlreadyFinished, epochs, &self.folder, &self.state);
+        let newest = self.found.as_ref().map(|found| found.path.as_path());
+        T::summarise(&input.config, newest, &mut summary)?;
         let images = input.dataset.origin().to_owned();
         let Some(file) = &summary.weights else {
             return Ok(Summary { images, ..summary });
@@ -252,9 +272,9 @@ impl Standing {
 }
 
 /// The state of a checkpoint, on this machine and with this config.
-fn continued(
+fn continued<C: RunConfig>(
     found: &ValidCheckpoint,
-    input: &Input,
+    input: &Input<C>,
     folder: &RunFolder,
     progress: &Progress,
 ) -> Result<State> {

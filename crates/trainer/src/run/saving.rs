@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use fcmae_checkpoint::{CheckpointFolder, Tensors, read_json, read_safetensors};
+use fcmae_checkpoint::{CheckpointFolder, Metadata, Tensors, read_json, read_safetensors};
 use fcmae_model::{from_data, to_data};
 
-use crate::network::Network;
-use crate::resume::decisive;
+use super::network::Network;
+use super::resume::decisive;
+use super::task::Task;
 use crate::state::State;
 
 /// The weights, with what decided them of the config, and the class names, in the file's metadata.
@@ -26,14 +27,17 @@ pub(crate) mod key {
     pub(crate) const STEP: &str = "fcmae.step";
     /// Names of the data set's classes, a JSON list.
     pub(crate) const CLASSES: &str = "fcmae.class_names";
+    /// Of a classifier: `"class"`, `"soft"` or `"multi_label"`, JSON.
+    pub(crate) const LABELS: &str = "fcmae.labels";
 }
 
 /// Writes the checkpoint of `state`; older ones are untouched if that fails.
 ///
 /// # Errors
 /// Weights that are not finite: such a checkpoint would replace good ones. What the system refuses.
-pub(crate) fn save(
+pub(crate) fn save<T: Task>(
     folder: &CheckpointFolder,
+    task: &T,
     network: &Network,
     state: &State,
     class_names: &[String],
@@ -46,11 +50,6 @@ pub(crate) fn save(
             state.step
         );
     }
-    let metadata = BTreeMap::from([
-        (key::CONFIG.to_owned(), decisive(&state.config)?),
-        (key::STEP.to_owned(), state.step.to_string()),
-        (key::CLASSES.to_owned(), serde_json::to_string(class_names)?),
-    ]);
     let moments: Tensors = network
         .optimizer
         .state()
@@ -58,10 +57,23 @@ pub(crate) fn save(
         .map(|(name, t)| (name.clone(), to_data(t)))
         .collect();
     let staging = folder.begin(state.step)?;
+    let metadata = metadata(task, state, class_names)?;
     staging.write_tensors(MODEL, &fcmae_model::tensors(&network.vs), &metadata)?;
     staging.write_tensors(OPTIMIZER, &moments, &BTreeMap::new())?;
     staging.write_json(STATE, state)?;
+    task.save(&staging)?;
     Ok(staging.commit()?)
+}
+
+/// What a file of this run's weights says beside them.
+pub(crate) fn metadata<T: Task>(task: &T, state: &State, class_names: &[String]) -> Result<Metadata> {
+    let mut metadata = task.metadata()?;
+    metadata.extend([
+        (key::CONFIG.to_owned(), decisive(&state.config)?),
+        (key::STEP.to_owned(), state.step.to_string()),
+        (key::CLASSES.to_owned(), serde_json::to_string(class_names)?),
+    ]);
+    Ok(metadata)
 }
 
 /// The state of a checkpoint.
@@ -69,8 +81,13 @@ pub(crate) fn read_state(checkpoint: &Path) -> Result<State> {
     Ok(read_json(checkpoint.join(STATE))?)
 }
 
-/// Fills weights and moments from a checkpoint.
-pub(crate) fn load(checkpoint: &Path, network: &mut Network, steps: u64) -> Result<()> {
+/// Fills weights, moments and what the task has of its own from a checkpoint.
+pub(crate) fn load<T: Task>(
+    checkpoint: &Path,
+    task: &mut T,
+    network: &mut Network,
+    steps: u64,
+) -> Result<()> {
     let file = checkpoint.join(MODEL);
     let (weights, _) = read_safetensors(&file)?;
     fcmae_model::load(&network.vs, &weights).with_context(|| file.display().to_string())?;
@@ -81,5 +98,6 @@ pub(crate) fn load(checkpoint: &Path, network: &mut Network, steps: u64) -> Resu
         .load_state(steps, |name| {
             Ok(moments.get(name).map(|data| from_data(name, data)).transpose()?)
         })
-        .with_context(|| file.display().to_string())
+        .with_context(|| file.display().to_string())?;
+    task.load(checkpoint)
 }

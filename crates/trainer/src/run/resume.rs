@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::config::PretrainConfig;
+use crate::config::RunConfig;
 use crate::error::{InputError, List};
 use crate::state::{DataStamp, State};
 
@@ -31,10 +31,10 @@ const FREE: [&str; 12] = [
 ///
 /// # Errors
 /// [`InputError::Changed`] lists what differs; a state file of another version.
-pub(crate) fn check(
+pub(crate) fn check<C: RunConfig>(
     folder: &Path,
     before: &State,
-    config: &PretrainConfig,
+    config: &C,
     data: &DataStamp,
 ) -> Result<Vec<String>> {
     ensure!(
@@ -48,8 +48,9 @@ pub(crate) fn check(
     let (mut differing, mut news) = (Vec::new(), Vec::new());
     for difference in differences(&before.config, &now)? {
         if difference.key == "schedule.epochs" {
-            let earlier: PretrainConfig = fcmae_config::from_str(&before.config, &[])?.parse()?;
-            let (earlier, later) = (earlier.schedule.epochs, config.schedule.epochs);
+            let earlier: C = fcmae_config::from_str(&before.config, &[])?.parse()?;
+            let epochs = |config: &C| config.settings().schedule.epochs;
+            let (earlier, later) = (epochs(&earlier), epochs(config));
             if later > earlier {
                 news.push(format!(
                     "the run is extended from {earlier} to {later} epochs: from here on the learning rate follows the \

@@ -1,0 +1,254 @@
+//! Fine-tuning: a dense classifier trained with labels, its average, and the best of both.
+
+mod best;
+mod ema;
+mod held_out;
+mod objective;
+mod start;
+
+use std::path::Path;
+
+use anyhow::Result;
+use fcmae_checkpoint::{Metadata, Staging};
+use fcmae_data::{Batch, Dataset, LoaderOptions, Report};
+use fcmae_encoder::Classifier;
+use fcmae_model::Pass;
+use fcmae_torch_ext::AdamW;
+use tch::{Device, Kind, Tensor, nn};
+
+use crate::config::FinetuneConfig;
+use crate::error::InputError;
+use crate::groups::is_decayed;
+use crate::layers::LayerDecay;
+use crate::optimizer::{Optimizer, Share};
+use crate::run::{Closed, Closing, Input, RunOptions, Task, drop_path_draws, images, run};
+use crate::summary::Summary;
+
+use best::Choice;
+use ema::Ema;
+use held_out::HeldOutLabels;
+use objective::Objective;
+
+pub use best::{Best, Finetuned};
+
+/// Fine-tunes as `config` says; the result is in its run folder.
+///
+/// As with [`pretrain`](crate::pretrain()), a run that is stopped and started again ends with the same bits as one
+/// that was left alone, averaged and best weights included.
+///
+/// # Errors
+/// [`InputError`] and the errors of the lower crates for what the user can put right; a loss that is not finite; a
+/// disk that fails. The last checkpoint is intact in each case.
+pub fn finetune(config: &FinetuneConfig, options: &RunOptions) -> Result<Summary> {
+    run::<Finetuning>(config, options)
+}
+
+/// A classifier in training.
+struct Finetuning {
+    config: FinetuneConfig,
+    model: Classifier,
+    objective: Objective,
+    ema: Option<Ema>,
+    /// Absent where no images are held out.
+    held_out: Option<HeldOutLabels>,
+    choice: Choice,
+    classes: usize,
+    device: Device,
+}
+
+impl Task for Finetuning {
+    type Config = FinetuneConfig;
+
+    fn check(input: &Input<FinetuneConfig>, is_new: bool) -> Result<()> {
+        let (config, names) = (&input.config, input.dataset.class_names());
+        Objective::new(config, &input.dataset, Device::Cpu)?;
+        if names.len() < 2 && !config.is_sigmoid() {
+            let message = format!(
+                "there is only one class in {}; there must be two to tell apart",
+                input.dataset.origin().display()
+            );
+            return Err(InputError::config("labels.classes", message).into());
+        }
+        if config.selection.metric == crate::Metric::Auroc && names.len() != 2 {
+            let message = format!("\"auroc\" is for two classes, there are {}", names.len());
+            return Err(InputError::config("selection.metric", message).into());
+        }
+        if is_new {
+            // a rehearsal: whatever the weights or the patterns have against it is said before a folder is made
+            let vs = nn::VarStore::new(Device::Cpu);
+            Classifier::new(&vs.root(), &config.model, names.len())?;
+            start::begin(config, &vs)?;
+            start::freeze(&config.freeze, &vs)?;
+        }
+        Ok(())
+    }
+
+    fn new(input: &Input<FinetuneConfig>, vs: &nn::VarStore, report: &Report) -> Result<Finetuning> {
+        let (config, device) = (input.config.clone(), input.device);
+        let classes = input.dataset.class_names().len();
+        let model = Classifier::new(&vs.root(), &config.model, classes)?;
+        let ema = (config.ema.decay > 0.0).then(|| Ema::new(vs, &config.model, classes, config.ema.decay));
+        let held_out = |dataset| HeldOutLabels::new(&config, dataset, classes, device, report.clone());
+        Ok(Finetuning {
+            model,
+            objective: Objective::new(&config, &input.dataset, device)?,
+            ema: ema.transpose()?,
+            held_out: input.held_out.clone().map(held_out),
+            choice: Choice::new(config.selection),
+            classes,
+            device,
+            config,
+        })
+    }
+
+    fn optimizer(&self, vs: &nn::VarStore) -> Result<Optimizer> {
+        let settings = &self.config.optimizer;
+        start::freeze(&self.config.freeze, vs)?;
+        let mut parameters: Vec<_> = vs.variables().into_iter().collect();
+        parameters.retain(|(_, parameter)| parameter.requires_grad());
+        parameters.sort_by(|(a, _), (b, _)| a.cmp(b)); // the same order in every process
+        let adamw = AdamW {
+            beta1: settings.betas[0],
+            beta2: settings.betas[1],
+            eps: settings.eps,
+        };
+        let depths = &self.config.model.depths;
+        let layers = LayerDecay::new(settings.layer_decay_type, depths, settings.layer_decay);
+        Optimizer::grouped(parameters, adamw, |name, shape| Share {
+            weight_decay: if is_decayed(name, shape, false) {
+                settings.weight_decay
+            } else {
+                0.0
+            },
+            lr_scale: layers.scale(layers.layer(name)),
+        })
+    }
+
+    fn begin(&mut self, vs: &nn::VarStore) -> Result<Vec<String>> {
+        let news = start::begin(&self.config, vs)?;
+        if let Some(ema) = &self.ema {
+            ema.begin()?;
+        }
+        Ok(news)
+    }
+
+    fn loading(&self) -> Result<LoaderOptions> {
+        let config = &self.config;
+        Ok(LoaderOptions::finetune(
+            &config.data,
+            &config.augment,
+            &config.mix,
+            config.train.batch_size,
+            config.seed,
+        )?)
+    }
+
+    fn loss(&self, batch: Batch) -> Result<Tensor> {
+        let config = &self.config;
+        let draws = drop_path_draws(&config.model, config.seed, &batch);
+        let pass = Pass {
+            draws: draws.as_ref(),
+            activation: config.activation,
+        };
+        let images = images(&batch, self.device)?.to_kind(config.precision.kind());
+        let logits = self.model.forward(&images, &pass)?.to_kind(Kind::Float); // [N, K]
+        let targets = objective::targets(batch.targets, self.classes, self.device)?;
+        Ok(self.objective.loss(&logits, &targets))
+    }
+
+    fn step_done(&mut self) -> Result<()> {
+        self.ema.as_ref().map_or(Ok(()), Ema::update)
+    }
+
+    fn close_epoch(&mut self, closing: &mut Closing) -> Result<Option<Closed>> {
+        let held_out = self.held_out.as_ref();
+        let Some(held_out) = held_out.filter(|_| closing.is_due(self.config.validation.every_epochs)) else {
+            return Ok(Some(Closed::default()));
+        };
+        let Some(measures) = held_out.measure(&self.model, closing.stop)? else {
+            return Ok(None);
+        };
+        let mut ema_measures = None;
+        if let Some(ema) = &self.ema {
+            ema_measures = held_out.measure(ema.model(), closing.stop)?;
+            if ema_measures.is_none() {
+                return Ok(None);
+            }
+        }
+        let found = &mut self.choice.found;
+        (found.val, found.val_ema) = (Some(measures), ema_measures);
+        let weights = || fcmae_model::tensors(closing.vs);
+        self.choice.offer(closing, &measures, false, weights)?;
+        if let (Some(ema), Some(measures)) = (&self.ema, &ema_measures) {
+            self.choice.offer(closing, measures, true, || ema.tensors())?;
+        }
+        Ok(Some(Closed {
+            held_out: Some(measures.loss),
+            measures: Some(measures),
+            ema_measures,
+            ends_early: self.choice.is_patience_over(closing.epoch),
+        }))
+    }
+
+    fn checkpoint_bytes(&self, parameters: u64) -> u64 {
+        // Weight and two moments, f32, and the average; the best weights are as many again, once.
+        parameters * if self.ema.is_some() { 16 } else { 12 }
+    }
+
+    fn metadata(&self) -> Result<Metadata> {
+        best::metadata(&self.config)
+    }
+
+    fn save(&self, staging: &Staging) -> Result<()> {
+        if let Some(ema) = &self.ema {
+            staging.write_tensors(ema::FILE, &ema.tensors(), &Metadata::new())?;
+        }
+        Ok(staging.write_json(best::FILE, &self.choice.found)?)
+    }
+
+    fn load(&mut self, checkpoint: &Path) -> Result<()> {
+        if let Some(ema) = &self.ema {
+            ema.load(&checkpoint.join(ema::FILE))?;
+        }
+        self.choice.found = best::read(checkpoint)?;
+        Ok(())
+    }
+
+    fn introduction(input: &Input<FinetuneConfig>, parameters: usize) -> [String; 2] {
+        let config = &input.config;
+        let names = input.dataset.class_names();
+        let network = format!(
+            "{} · {} classes · {:.2} M parameters",
+            config.model.name,
+            names.len(),
+            parameters as f64 / 1e6
+        );
+        let [height, width] = config.data.image_size;
+        let counts = names.iter().zip(input.dataset.class_counts());
+        let counts: Vec<String> = counts
+            .take(4)
+            .map(|(name, count)| format!("{name} {count:.0}"))
+            .collect();
+        let images = format!(
+            "{} images of {height}×{width} {} from {} ({}{}), {} held out",
+            input.dataset.len(),
+            config.data.color.name(),
+            input.dataset.origin().display(),
+            counts.join(", "),
+            if names.len() > 4 { ", …" } else { "" },
+            input.held_out.as_deref().map_or(0, Dataset::len),
+        );
+        [network, images]
+    }
+
+    fn summarise(config: &FinetuneConfig, checkpoint: Option<&Path>, summary: &mut Summary) -> Result<()> {
+        if let Some(checkpoint) = checkpoint {
+            let found = best::read(checkpoint)?;
+            summary.finetuned = Some(found.with_files(&config.run_folder()));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,480 @@
+//! Whole runs of a tiny classifier on generated pictures: it learns, is stopped anywhere and resumed, begins with
+//! weights, ends early, is refused.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use fcmae_checkpoint::{Tensors, read_safetensors};
+use fcmae_data::{Color, DataConfig, FinetuneAugmentConfig, LabelConfig, LabelKind, MixConfig};
+use fcmae_decoder::DecoderConfig;
+use fcmae_encoder::EncoderConfig;
+
+use super::*;
+use crate::config::{
+    CheckpointConfig, ClassWeighting, ClassWeights, EmaConfig, FinetuneLogConfig, FinetuneOptimizerConfig,
+    FinetuneScheduleConfig, FinetuneTrainConfig, LogConfig, Metric, PretrainConfig, ScheduleConfig,
+    SelectionConfig, TrainConfig, ValidationConfig,
+};
+use crate::progress::Verbosity;
+use crate::run::Start;
+use crate::stop::StopFlag;
+use crate::summary::Ending;
+
+/// Upright and level bars at random-looking places, `count` of each, in a folder for each class.
+fn pictures(folder: &Path, count: u32) -> PathBuf {
+    let images = folder.join("images");
+    for class in ["level", "upright"] {
+        fs::create_dir_all(images.join(class)).unwrap();
+        for i in 0..count {
+            let bar = i * 7 % 24;
+            let picture = image::GrayImage::from_fn(32, 32, |x, y| {
+                let along = if class == "level" { y } else { x };
+                image::Luma([if (bar..bar + 6).contains(&along) {
+                    230
+                } else {
+                    (i % 11) as u8
+                }])
+            });
+            picture
+                .save(images.join(class).join(format!("{i:03}.png")))
+                .unwrap();
+        }
+    }
+    images
+}
+
+fn model() -> EncoderConfig {
+    EncoderConfig {
+        name: "test".into(),
+        depths: vec![1, 1, 1],
+        dims: vec![4, 8, 16],
+        in_chans: 1,
+        stem_stride: 2,
+        drop_path: 0.1,
+        ..EncoderConfig::default()
+    }
+}
+
+fn data(folder: &Path) -> DataConfig {
+    DataConfig {
+        path: Some(pictures(folder, 16)),
+        image_size: [24, 24],
+        color: Color::Grey,
+        mean: vec![0.2],
+        std: vec![0.3],
+        val_fraction: 0.25,
+        workers: 1,
+        ..DataConfig::default()
+    }
+}
+
+/// 24 training images, 8 held out; 3 steps of 2 × 4 images per epoch; 3 epochs.
+fn tiny(folder: &Path) -> FinetuneConfig {
+    FinetuneConfig {
+        name: "run".into(),
+        output_dir: folder.join("runs"),
+        device: "cpu".into(),
+        threads: 1,
+        model: model(),
+        data: data(folder),
+        augment: FinetuneAugmentConfig {
+            scale: [0.7, 1.0],
+            ..FinetuneAugmentConfig::default()
+        },
+        mix: MixConfig {
+            mixup: 0.2,
+            cutmix: 0.3,
+            ..MixConfig::default()
+        },
+        optimizer: FinetuneOptimizerConfig {
+            lr: Some(5e-3),
+            clip_grad: 1.0,
+            layer_decay: 0.9,
+            ..FinetuneOptimizerConfig::default()
+        },
+        schedule: FinetuneScheduleConfig {
+            epochs: 3,
+            warmup_epochs: 0.5,
+            min_lr: 1e-5,
+        },
+        train: FinetuneTrainConfig {
+            batch_size: 4,
+            accumulate: 2,
+        },
+        ema: EmaConfig { decay: 0.8 },
+        validation: ValidationConfig {
+            batch_size: 5,
+            ..ValidationConfig::default()
+        },
+        checkpoint: CheckpointConfig {
+            every_epochs: 1,
+            every_steps: 2,
+            keep: 20,
+        },
+        log: FinetuneLogConfig { every_steps: 1 },
+        ..FinetuneConfig::default()
+    }
+}
+
+fn quiet(start: Start, stop: StopFlag) -> RunOptions {
+    RunOptions {
+        start,
+        verbosity: Verbosity::Quiet,
+        stop,
+    }
+}
+
+fn run(config: &FinetuneConfig) -> Summary {
+    finetune(config, &quiet(Start::Continue, StopFlag::default())).unwrap()
+}
+
+fn refusal(config: &FinetuneConfig) -> String {
+    let error = finetune(config, &quiet(Start::Continue, StopFlag::default())).unwrap_err();
+    assert!(!config.run_folder().exists(), "{error:#}");
+    format!("{error:#}")
+}
+
+fn file(config: &FinetuneConfig, name: &str) -> Tensors {
+    read_safetensors(config.run_folder().join("checkpoints").join(name))
+        .unwrap()
+        .0
+}
+
+/// All that a run leaves and that must not depend on interruptions.
+#[derive(Debug, PartialEq)]
+struct Left {
+    tensors: Vec<Tensors>,
+    best: Vec<u8>,
+    metrics: Vec<serde_json::Value>,
+}
+
+fn left(config: &FinetuneConfig) -> Left {
+    let names = [
+        "last/model.safetensors",
+        "last/optimizer.safetensors",
+        "last/ema.safetensors",
+        "best/model.safetensors",
+        "best-ema/model.safetensors",
+    ];
+    let text = fs::read_to_string(config.run_folder().join("metrics.jsonl")).unwrap();
+    let without_time = |line: &str| {
+        let mut line: serde_json::Value = serde_json::from_str(line).unwrap();
+        for key in ["seconds", "images_per_second", "data_wait"] {
+            line.as_object_mut().unwrap().remove(key);
+        }
+        line
+    };
+    Left {
+        tensors: names.iter().map(|name| file(config, name)).collect(),
+        best: fs::read(config.run_folder().join("checkpoints/last/best.json")).unwrap(),
+        metrics: text.lines().map(without_time).collect(),
+    }
+}
+
+/// Without what makes tiny sets hard: it must tell upright from level bars that it has never seen.
+fn learnable(folder: &Path) -> FinetuneConfig {
+    FinetuneConfig {
+        augment: FinetuneAugmentConfig {
+            scale: [0.8, 1.0],
+            rand_augment: String::new(),
+            reprob: 0.0,
+            ..FinetuneAugmentConfig::default()
+        },
+        mix: MixConfig::default(),
+        schedule: FinetuneScheduleConfig {
+            epochs: 30,
+            warmup_epochs: 2.0,
+            min_lr: 1e-5,
+        },
+        train: FinetuneTrainConfig {
+            batch_size: 8,
+            accumulate: 1,
+        },
+        head_init_scale: 1.0,
+        ..tiny(folder)
+    }
+}
+
+#[test]
+fn a_classifier_learns_and_its_best_weights_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = learnable(folder.path());
+    let summary = run(&config);
+    assert_eq!((summary.ending, summary.step), (Ending::Finished, 90));
+    let found = summary.finetuned.unwrap();
+    let (best, best_ema) = (found.best.unwrap(), found.best_ema.unwrap());
+    assert!(
+        best.measures.top1 >= 0.875 && best_ema.measures.top1 >= 0.875,
+        "{best:?} {best_ema:?}"
+    );
+    assert!(best.measures.auroc.unwrap() > 0.9 && best.measures.top5.is_none());
+    assert!(best.measures.top1 >= found.val.unwrap().top1);
+    for (best, file) in [(best, "best"), (best_ema, "best-ema")] {
+        let weights = best.weights.unwrap();
+        assert!(weights.ends_with(format!("checkpoints/{file}/model.safetensors")));
+        let (_, metadata) = read_safetensors(&weights).unwrap();
+        assert_eq!(metadata["fcmae.class_names"], r#"["level","upright"]"#);
+        assert_eq!(metadata["fcmae.image_size"], "[24,24]");
+        assert_eq!(metadata["fcmae.step"], best.step.to_string());
+    }
+    let text = fs::read_to_string(config.run_folder().join("metrics.jsonl")).unwrap();
+    let last: serde_json::Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    assert_eq!(last["val"]["top1"].as_f64(), found.val.map(|val| val.top1));
+    assert_eq!(
+        last["val_ema"]["loss"].as_f64(),
+        found.val_ema.map(|val| val.loss)
+    );
+}
+
+/// The promise: wherever it is stopped, inside an accumulation window and a measurement too, a resumed run leaves the
+/// same bits, averaged and best weights included.
+#[test]
+fn a_run_stopped_anywhere_and_resumed_leaves_the_same_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = tiny(folder.path());
+    config.name = "undisturbed".into();
+    run(&config);
+    let undisturbed = left(&config);
+    assert_ne!(undisturbed.tensors[0], undisturbed.tensors[2]);
+
+    let mut stops = 0;
+    for poll in 1.. {
+        config.name = format!("stopped-{poll}");
+        let summary = finetune(&config, &quiet(Start::Continue, StopFlag::at_poll(poll))).unwrap();
+        if summary.ending == Ending::Finished {
+            break;
+        }
+        stops += 1;
+        let resumed = run(&config);
+        assert_eq!(resumed.resumed_from, (summary.step > 0).then_some(summary.step));
+        assert!(
+            left(&config) == undisturbed,
+            "stopped at poll {poll}, step {}",
+            summary.step
+        );
+    }
+    assert_eq!(stops, 9 * 2 + 3 * 2 * 2); // each batch of a step, each held-out batch of weights and average
+    let again = run(&FinetuneConfig {
+        name: "undisturbed".into(),
+        ..config
+    });
+    assert_eq!(again.ending, Ending::AlreadyFinished);
+    assert!(again.finetuned.unwrap().best.is_some());
+}
+
+/// Seven parts of the encoder come out of a pre-training run; norm and head are new.
+#[test]
+fn it_begins_with_the_weights_of_a_pre_training_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let pretraining = PretrainConfig {
+        name: "pre".into(),
+        output_dir: folder.path().join("runs"),
+        device: "cpu".into(),
+        threads: 1,
+        model: EncoderConfig {
+            drop_path: 0.0,
+            ..model()
+        },
+        decoder: DecoderConfig { depth: 1, dim: 8 },
+        data: data(folder.path()),
+        schedule: ScheduleConfig {
+            epochs: 1,
+            warmup_epochs: 0.0,
+            min_lr: 0.0,
+        },
+        train: TrainConfig {
+            batch_size: 8,
+            accumulate: 1,
+        },
+        log: LogConfig {
+            reconstructions_every_epochs: 0,
+            ..LogConfig::default()
+        },
+        ..PretrainConfig::default()
+    };
+    let pretrained = crate::pretrain(&pretraining, &quiet(Start::Continue, StopFlag::default())).unwrap();
+    let encoder = read_safetensors(pretrained.weights.unwrap()).unwrap().0;
+
+    let mut config = tiny(folder.path());
+    config.init = pretrained.run.display().to_string();
+    // all is frozen but the head: what remains must be the encoder as it was
+    config.freeze = vec!["stages.*".into(), "downsample_layers.*".into(), "norm.*".into()];
+    run(&config);
+    let weights = file(&config, "last/model.safetensors");
+    let mut same = 0;
+    for (name, tensor) in &weights {
+        match encoder.get(&format!("encoder.{name}")) {
+            Some(before) => same += usize::from(before.bytes == tensor.bytes),
+            None => assert!(name.starts_with("norm.") || name.starts_with("head."), "{name}"),
+        }
+    }
+    assert_eq!(same, weights.len() - 4);
+
+    // and of another network they are refused, before anything is made
+    config.name = "other".into();
+    config.model.dims[1] = 12;
+    let message = refusal(&config);
+    assert!(
+        message.contains("of another shape") && message.contains("checkpoints"),
+        "{message}"
+    );
+}
+
+#[test]
+fn weights_of_other_classes_need_a_new_head() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = tiny(folder.path());
+    let first = run(&config);
+    let third = config.data.path.as_ref().unwrap().join("third");
+    fs::create_dir(&third).unwrap();
+    for i in 0..8 {
+        let grey = image::GrayImage::from_pixel(32, 32, image::Luma([i * 30]));
+        grey.save(third.join(format!("{i}.png"))).unwrap();
+    }
+    let mut next = FinetuneConfig {
+        name: "next".into(),
+        init: first.run.display().to_string(),
+        ..config
+    };
+    let message = refusal(&next);
+    assert!(
+        message.starts_with("`init`: ") && message.contains("is for 2 classes, the data has 3"),
+        "{message}"
+    );
+    next.new_head = true;
+    run(&next);
+    assert_eq!(
+        file(&next, "last/model.safetensors")["head.weight"].shape,
+        [3, 16]
+    );
+}
+
+#[test]
+fn a_run_that_gets_no_better_ends_early_and_is_finished() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = tiny(folder.path());
+    config.optimizer.lr = Some(1e-12); // nothing is learnt: the first measure stays the best
+    config.schedule.epochs = 20;
+    config.schedule.warmup_epochs = 0.0;
+    config.schedule.min_lr = 0.0;
+    config.selection = SelectionConfig {
+        metric: Metric::Top1,
+        patience: 2,
+    };
+    let summary = run(&config);
+    assert_eq!(
+        (summary.ending, summary.epoch, summary.step),
+        (Ending::Finished, 3, 9)
+    );
+    assert!(summary.ended_early);
+    let again = run(&config);
+    assert_eq!((again.ending, again.epoch), (Ending::AlreadyFinished, 3));
+    assert_eq!(again.finetuned.unwrap().best.unwrap().epoch, 1);
+}
+
+/// Columns of a manifest: probabilities, or several labels; both are learnt without a hitch.
+#[test]
+fn soft_and_several_labels_are_learnt_from_columns() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = tiny(folder.path());
+    let mut manifest = "path,p,q\n".to_owned();
+    for (class, p) in [("level", 0.1), ("upright", 0.9)] {
+        for i in 0..16 {
+            manifest += &format!("images/{class}/{i:03}.png,{p},{}\n", i % 2);
+        }
+    }
+    let file_of_labels = folder.path().join("labels.csv");
+    fs::write(&file_of_labels, manifest).unwrap();
+    config.data.path = Some(file_of_labels);
+    config.loss.class_weights = ClassWeights::Named(ClassWeighting::Balanced);
+    for (name, kind, columns, outputs) in [
+        ("soft", LabelKind::Soft, vec!["p"], 2),
+        ("several", LabelKind::MultiLabel, vec!["p", "q"], 2),
+        ("binary", LabelKind::MultiLabel, vec!["p"], 1),
+    ] {
+        config.name = name.into();
+        config.labels = LabelConfig {
+            kind,
+            columns: columns.into_iter().map(str::to_owned).collect(),
+            ..LabelConfig::default()
+        };
+        let summary = run(&config);
+        let measures = summary.finetuned.unwrap().val.unwrap();
+        assert!(
+            measures.loss.is_finite() && (0.0..=1.0).contains(&measures.top1),
+            "{measures:?}"
+        );
+        assert_eq!(
+            file(&config, "last/model.safetensors")["head.bias"].shape,
+            [outputs]
+        );
+    }
+    config.name = "gone".into();
+    config.labels.columns = vec!["r".into()];
+    let message = refusal(&config);
+    assert!(
+        message.contains("labels.csv") && message.contains('r'),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_tenth_of_the_labels_trains_on_a_tenth_of_the_images() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = tiny(folder.path());
+    config.labels.fraction = 1.0 / 3.0; // 4 of 12 images of each class
+    config.train.accumulate = 1;
+    assert_eq!(run(&config).step, 3 * 2);
+}
+
+#[test]
+fn what_cannot_be_learnt_is_refused_before_a_folder_is_made() {
+    let folder = tempfile::tempdir().unwrap();
+    type Change = fn(&mut FinetuneConfig);
+    let cases: [(Change, &str); 7] = [
+        (
+            |c| c.freeze = vec!["stage.0.*".into()],
+            "`freeze`: \"stage.0.*\" fits no parameter",
+        ),
+        (
+            |c| c.freeze = vec!["*".into()],
+            "`freeze`: [\"*\"] leaves nothing to train",
+        ),
+        (|c| c.init = "runs/gone".into(), "`init`: "),
+        (
+            |c| c.loss.class_weights = ClassWeights::Listed(vec![1.0; 3]),
+            "`loss.class_weights`: 3 weights for 2 classes (level, upright)",
+        ),
+        (|c| c.labels.classes = vec!["level".into()], "upright"),
+        (|c| c.labels.columns = vec!["kind".into()], "`labels.columns`"),
+        (
+            |c| c.data.path = c.data.path.as_ref().map(|path| path.join("level")),
+            "",
+        ),
+    ];
+    for (change, expected) in cases {
+        let mut config = tiny(folder.path());
+        change(&mut config);
+        let message = refusal(&config);
+        assert!(message.contains(expected), "{expected}: {message}");
+    }
+}
+
+#[test]
+fn without_held_out_images_nothing_is_measured() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = tiny(folder.path());
+    config.data.val_fraction = 0.0;
+    config.ema.decay = 0.0;
+    config.schedule.epochs = 1;
+    config.model.block = fcmae_blocks::BlockKind::V1; // LayerScale
+    let summary = run(&config);
+    assert_eq!((summary.held_out_loss, summary.ending), (None, Ending::Finished));
+    assert_eq!(summary.finetuned, Some(Finetuned::default()));
+    let names = fs::read_dir(config.run_folder().join("checkpoints")).unwrap();
+    assert!(
+        names
+            .flatten()
+            .all(|entry| !entry.file_name().to_string_lossy().starts_with("best"))
+    );
+}

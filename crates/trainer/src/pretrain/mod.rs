@@ -1,0 +1,157 @@
+//! Pre-training: the masked loss of an FCMAE, measured and pictured on held-out images.
+
+mod held_out;
+mod pictures;
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use fcmae_data::{Batch, Dataset, LoaderOptions, Report, Transform};
+use fcmae_masking::{PatchGrid, RandomMask};
+use fcmae_model::{Fcmae, Pass, Step};
+use fcmae_torch_ext::AdamW;
+
+use tch::{Device, Tensor, nn};
+
+use crate::config::PretrainConfig;
+use crate::optimizer::Optimizer;
+use crate::run::{Closed, Closing, Input, RunOptions, Task, drop_path_draws, images, run};
+use crate::summary::Summary;
+
+use held_out::HeldOutImages;
+
+/// Pre-trains as `config` says; the result is in its run folder.
+///
+/// Stopped and started again at any moment, it ends with the same bits as a run that was left alone, on the
+/// same machine, libtorch and number of threads. A run that is finished says so and changes nothing; with more
+/// `schedule.epochs` it goes on.
+///
+/// # Errors
+/// [`InputError`](crate::InputError) and the errors of the lower crates for what the user can put right; a loss
+/// that is not finite; a disk that fails. The last checkpoint is intact in each case.
+pub fn pretrain(config: &PretrainConfig, options: &RunOptions) -> Result<Summary> {
+    run::<Pretraining>(config, options)
+}
+
+/// An FCMAE in training.
+struct Pretraining {
+    config: PretrainConfig,
+    model: Fcmae,
+    masks: RandomMask,
+    grid: PatchGrid,
+    held_out: HeldOutImages,
+    /// Whether the images are really held out; else training images stand in for the pictures.
+    is_measured: bool,
+    device: Device,
+}
+
+impl Task for Pretraining {
+    type Config = PretrainConfig;
+
+    fn check(_input: &Input<PretrainConfig>, _is_new: bool) -> Result<()> {
+        Ok(()) // the config's own checks are all there is
+    }
+
+    fn new(input: &Input<PretrainConfig>, vs: &nn::VarStore, report: &Report) -> Result<Pretraining> {
+        let config = input.config.clone();
+        let shown = Arc::clone(input.held_out.as_ref().unwrap_or(&input.dataset));
+        Ok(Pretraining {
+            model: Fcmae::new(&vs.root(), &config.fcmae())?,
+            masks: RandomMask::new(config.mask),
+            grid: config.grid()?,
+            held_out: HeldOutImages::new(&config, shown, input.device, report.clone())?,
+            is_measured: input.held_out.is_some(),
+            device: input.device,
+            config,
+        })
+    }
+
+    fn optimizer(&self, vs: &nn::VarStore) -> Result<Optimizer> {
+        let mut parameters: Vec<_> = vs.variables().into_iter().collect();
+        parameters.sort_by(|(a, _), (b, _)| a.cmp(b)); // the same order in every process
+        let settings = &self.config.optimizer;
+        let adamw = AdamW {
+            beta1: settings.betas[0],
+            beta2: settings.betas[1],
+            eps: settings.eps,
+        };
+        Optimizer::new(parameters, adamw, settings.weight_decay, settings.decay_grn)
+    }
+
+    fn begin(&mut self, vs: &nn::VarStore) -> Result<Vec<String>> {
+        self.model.initialise(vs, self.config.seed);
+        Ok(Vec::new())
+    }
+
+    fn loading(&self) -> Result<LoaderOptions> {
+        let config = &self.config;
+        let transform = Transform::train(&config.augment, config.data.image_size);
+        Ok(LoaderOptions::new(
+            &config.data,
+            transform,
+            config.train.batch_size,
+            config.seed,
+        ))
+    }
+
+    fn loss(&self, batch: Batch) -> Result<Tensor> {
+        let config = &self.config;
+        let draws = drop_path_draws(&config.model, config.seed, &batch);
+        let images = images(&batch, self.device)?;
+        let mask = self
+            .masks
+            .sample(self.grid, config.seed, batch.epoch, &batch.ids)?;
+        let step = Step {
+            precision: config.precision.kind(),
+            pass: Pass {
+                draws: draws.as_ref(),
+                activation: config.activation,
+            },
+        };
+        Ok(self.model.loss(&images, &mask, &step)?)
+    }
+
+    fn close_epoch(&mut self, closing: &mut Closing) -> Result<Option<Closed>> {
+        let (validation, log) = (&self.config.validation, &self.config.log);
+        let mut closed = Closed::default();
+        if self.is_measured && closing.is_due(validation.every_epochs) {
+            closed.held_out = self.held_out.loss(&self.model, closing.stop)?;
+            if closed.held_out.is_none() {
+                return Ok(None);
+            }
+        }
+        if closing.is_due(log.reconstructions_every_epochs) {
+            let rows = self
+                .held_out
+                .reconstruct(&self.model, log.reconstruction_images)?;
+            pictures::write(closing.folder, closing.events, closing.epoch, closing.step, &rows)?;
+        }
+        Ok(Some(closed))
+    }
+
+    fn introduction(input: &Input<PretrainConfig>, parameters: usize) -> [String; 2] {
+        let config = &input.config;
+        let (model, decoder) = (&config.model, &config.decoder);
+        let network = format!(
+            "{} · decoder {}×{} · {:.2} M parameters",
+            model.name,
+            decoder.depth,
+            decoder.dim,
+            parameters as f64 / 1e6
+        );
+        let [height, width] = config.data.image_size;
+        let images = format!(
+            "{} images of {height}×{width} {} from {}, {} held out · patches of {} px, {} of them hidden",
+            input.dataset.len(),
+            config.data.color.name(),
+            input.dataset.origin().display(),
+            input.held_out.as_deref().map_or(0, Dataset::len),
+            model.total_stride(),
+            config.mask.mask_ratio
+        );
+        [network, images]
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,38 @@
+//! The first lines of a run: what is trained, on what, for how long, and where to.
+
+use super::input::Input;
+use super::task::Task;
+use crate::progress::Progress;
+use crate::state::State;
+
+/// Shows them.
+pub(crate) fn introduce<T: Task>(
+    progress: &Progress,
+    input: &Input<T::Config>,
+    state: &State,
+    parameters: usize,
+) {
+    let settings = &input.settings;
+    let [network, images] = T::introduction(input, parameters);
+    progress.line(&format!(
+        "{network} · {} · {}",
+        settings.precision.name(),
+        state.machine
+    ));
+    progress.line(&images);
+    progress.line(&format!(
+        "{} epochs of {} steps of {} images · lr {:.2e} · into {}",
+        settings.schedule.epochs,
+        state.steps_per_epoch,
+        settings.train.images_per_step(),
+        settings.peak_lr,
+        settings.run_folder().display()
+    ));
+    if state.step > 0 {
+        progress.line(&format!(
+            "resumed at step {} (epoch {:.2})",
+            state.step,
+            state.fractional_epoch()
+        ));
+    }
+}

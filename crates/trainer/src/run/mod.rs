@@ -1,0 +1,219 @@
+//! A run of any kind: the loop from step to step and epoch to epoch, and what surrounds it.
+
+mod batches;
+mod input;
+mod introduction;
+mod meter;
+mod network;
+mod prepare;
+mod report;
+mod resume;
+mod saving;
+mod task;
+
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use fcmae_data::DataError;
+
+use crate::metrics::EpochRecord;
+use crate::progress::Verbosity;
+use crate::stop::StopFlag;
+use crate::summary::{Ending, Summary};
+
+use meter::Meter;
+use prepare::{Prepared, Run};
+
+pub(crate) use batches::{drop_path_draws, images};
+pub(crate) use input::Input;
+#[cfg(test)]
+pub(crate) use resume::decisive;
+pub(crate) use saving::{MODEL, key};
+pub(crate) use task::{Closed, Closing, Task};
+
+/// How a run is started.
+#[derive(Debug, Clone, Default)]
+pub struct RunOptions {
+    /// Whether an earlier run of the same folder is continued.
+    pub start: Start,
+    /// How much is said on stderr.
+    pub verbosity: Verbosity,
+    /// Raised from outside, it makes the run save itself and return.
+    pub stop: StopFlag,
+}
+
+/// Whether an earlier run of the same folder is continued.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Start {
+    /// Continue where the folder's newest checkpoint stands; begin where there is none.
+    #[default]
+    Continue,
+    /// Continue, and refuse to begin.
+    Resume,
+    /// Begin in a new folder: `name`, or `name-2`, `name-3`, … where that exists.
+    Fresh,
+}
+
+/// Carries out the run that `config` describes; the front page tells what that promises.
+pub(crate) fn run<T: Task>(config: &T::Config, options: &RunOptions) -> Result<Summary> {
+    let mut run = match Run::<T>::prepare(config, options)? {
+        Prepared::Finished(summary) => return Ok(*summary),
+        Prepared::Ready(run) => run,
+    };
+    let ending = run.train();
+    run.progress.finish();
+    match ending {
+        Ok(ending) => run.summary(ending),
+        Err(error) => Err(run.rescue(error)),
+    }
+}
+
+impl<T: Task> Run<T> {
+    /// Steps and epochs until the run is over or stopped. Only whole steps ever reach a checkpoint.
+    fn train(&mut self) -> Result<Ending> {
+        let total = self.total_steps();
+        self.progress.begin();
+        loop {
+            if self.state.is_epoch_to_be_closed() && !self.close_epoch()? {
+                return self.stop();
+            }
+            if self.is_save_due() {
+                self.save()?;
+            }
+            if self.state.is_over(total) {
+                return Ok(Ending::Finished);
+            }
+            if !self.step()? {
+                return self.stop();
+            }
+        }
+    }
+
+    /// One optimizer step over `train.accumulate` batches; `false` if a stop threw the window away.
+    fn step(&mut self) -> Result<bool> {
+        let accumulate = self.settings.train.accumulate;
+        let lr = self.schedule.lr(self.state.fractional_epoch());
+        self.network.optimizer.zero_grad()?;
+        let (mut loss, mut skipped) = (0.0, 0);
+        for _ in 0..accumulate {
+            if self.stop.is_raised() {
+                return Ok(false);
+            }
+            let (batch, waited) = self.batches.next()?;
+            let images = batch.ids.len();
+            skipped += batch.skipped as u64;
+            let part = self.task.loss(batch)? / accumulate as f64;
+            loss += self.finite(part.double_value(&[]))?;
+            part.f_backward()?;
+            self.meter.add(images, waited);
+        }
+        let clip = self.settings.clip_grad;
+        let grad_norm = (clip > 0.0).then(|| self.network.optimizer.clip_grad_norm(clip));
+        self.network.optimizer.step(lr)?;
+        self.task.step_done()?;
+        self.state.add_step(loss, skipped);
+        self.report_step(loss, lr, grad_norm)?;
+        Ok(true)
+    }
+
+    fn finite(&self, loss: f64) -> Result<f64> {
+        if loss.is_finite() {
+            return Ok(loss);
+        }
+        let intact = match self.saved {
+            Some((step, _)) => format!("the checkpoint of step {step} is intact"),
+            None => "no checkpoint was written yet".to_owned(),
+        };
+        bail!(
+            "step {} (epoch {}): the loss is {loss}; {intact}. Lower `optimizer.lr`, lengthen \
+             `schedule.warmup_epochs`, or set `optimizer.clip_grad` = 1.0",
+            self.state.step + 1,
+            self.state.next_epoch() + 1
+        )
+    }
+
+    /// Measures, pictures and logs the epoch whose last step is done; `false` if it was stopped on the way.
+    fn close_epoch(&mut self) -> Result<bool> {
+        let epoch = self.state.epochs_closed + 1;
+        let metadata = saving::metadata(&self.task, &self.state, &self.class_names)?;
+        let mut closing = Closing {
+            epoch,
+            epochs: self.settings.schedule.epochs,
+            step: self.state.step,
+            vs: &self.network.vs,
+            folder: &self.folder,
+            events: &mut self.events,
+            stop: &self.stop,
+            metadata: &metadata,
+        };
+        let Some(closed) = self.task.close_epoch(&mut closing)? else {
+            return Ok(false);
+        };
+        let record = EpochRecord {
+            step: self.state.step,
+            epoch,
+            train_loss: self.state.epoch.mean_loss(),
+            val_loss: closed.held_out,
+            val: closed.measures,
+            val_ema: closed.ema_measures,
+            lr: self.last_lr(),
+            skipped: self.state.epoch.skipped,
+            seconds: self.epoch_started.elapsed().as_secs_f64(),
+        };
+        self.state.close_epoch(closed.held_out);
+        self.state.ended_early = closed.ends_early;
+        self.report_epoch(&record)?;
+        self.epoch_started = Instant::now();
+        self.meter = Meter::start();
+        Ok(true)
+    }
+
+    /// Whether this step has a checkpoint of its own that is not written yet.
+    fn is_save_due(&self) -> bool {
+        let (step, closed) = (self.state.step, self.state.epochs_closed);
+        let settings = &self.settings.checkpoint;
+        let by_steps = settings.every_steps > 0 && step.is_multiple_of(settings.every_steps);
+        let is_end = self.state.is_over(self.total_steps());
+        let by_epochs = self.state.next_step_of_epoch() == 0
+            && settings.every_epochs > 0
+            && closed.is_multiple_of(settings.every_epochs);
+        step > 0 && self.saved != Some((step, closed)) && (by_steps || by_epochs || is_end)
+    }
+
+    fn save(&mut self) -> Result<()> {
+        let step = self.state.step;
+        saving::save(
+            &self.checkpoints,
+            &self.task,
+            &self.network,
+            &self.state,
+            &self.class_names,
+        )
+        .with_context(|| format!("the run stops at step {step}, which is not saved"))?;
+        self.saved = Some((step, self.state.epochs_closed));
+        Ok(())
+    }
+
+    /// Saves the last whole step, unless it is saved already.
+    fn stop(&mut self) -> Result<Ending> {
+        let here = (self.state.step, self.state.epochs_closed);
+        if self.state.step > 0 && self.saved != Some(here) {
+            self.save()?;
+        }
+        Ok(Ending::Stopped)
+    }
+
+    /// An image that cannot be read costs no step: what was done before it is saved.
+    fn rescue(&mut self, error: anyhow::Error) -> anyhow::Error {
+        if self.state.step == 0 || !error.chain().any(|cause| cause.is::<DataError>()) {
+            return error;
+        }
+        match self.stop() {
+            Ok(_) => {
+                let step = self.state.step;
+                error.context(format!("the run stops after step {step}, which is saved"))
+            }
+            Err(unsaved) => error.context(unsaved),
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! What a run writes down and shows of its steps and epochs.
+
+use anyhow::{Context, Result};
+
+use super::meter::Meter;
+use super::prepare::Run;
+use super::task::Task;
+use crate::measures::Measures;
+use crate::metrics::{EpochRecord, Record, StepRecord};
+use crate::progress::{Shown, duration};
+
+impl<T: Task> Run<T> {
+    pub(super) fn report_step(&mut self, loss: f64, lr: f64, grad_norm: Option<f64>) -> Result<()> {
+        let (images_per_second, data_wait) = self.meter.read();
+        let state = &self.state;
+        let step = state.step;
+        let loss_smoothed = state.loss_smoothed.value();
+        self.progress.step(&Shown {
+            step,
+            total_steps: self.total_steps(),
+            epoch: (step - 1) / state.steps_per_epoch + 1,
+            epochs: self.settings.schedule.epochs,
+            loss: loss_smoothed,
+            lr,
+            images_per_second,
+            data_wait,
+        });
+        if !step.is_multiple_of(self.settings.log_every_steps) {
+            return Ok(());
+        }
+        let epoch = state.fractional_epoch();
+        let record = StepRecord {
+            step,
+            epoch,
+            loss,
+            loss_smoothed,
+            lr,
+            grad_norm,
+            images_per_second,
+            data_wait,
+        };
+        self.write_metrics(&Record::Step(record))?;
+        for (tag, value) in [
+            ("train/loss", loss),
+            ("train/lr", lr),
+            ("train/images_per_second", images_per_second),
+            ("train/data_wait", data_wait),
+        ] {
+            self.events.scalar(tag, step, value)?;
+        }
+        self.meter = Meter::start();
+        Ok(())
+    }
+
+    pub(super) fn report_epoch(&mut self, record: &EpochRecord) -> Result<()> {
+        self.write_metrics(&Record::Epoch(record.clone()))?;
+        self.events
+            .scalar("epoch/train_loss", record.step, record.train_loss)?;
+        if let Some(loss) = record.val_loss {
+            self.events.scalar("epoch/held_out_loss", record.step, loss)?;
+        }
+        for (part, measures) in [("val", &record.val), ("val_ema", &record.val_ema)] {
+            for (name, value) in measures.iter().flat_map(Measures::named) {
+                self.events
+                    .scalar(&format!("{part}/{name}"), record.step, value)?;
+            }
+        }
+        self.progress
+            .line(&describe(record, self.settings.schedule.epochs));
+        Ok(())
+    }
+
+    fn write_metrics(&mut self, record: &Record) -> Result<()> {
+        let file = self.folder.metrics();
+        self.metrics
+            .write(record)
+            .with_context(|| file.display().to_string())
+    }
+
+    pub(super) fn last_lr(&self) -> f64 {
+        self.schedule
+            .lr((self.state.step - 1) as f64 / self.state.steps_per_epoch as f64)
+    }
+}
+
+fn describe(record: &EpochRecord, epochs: u64) -> String {
+    let mut text = format!("epoch {}/{epochs} · loss {:.4}", record.epoch, record.train_loss);
+    if let Some(loss) = record.val_loss {
+        text += &format!(" · held-out {loss:.4}");
+    }
+    for (part, measures) in [("", &record.val), (" averaged", &record.val_ema)] {
+        if let Some(measures) = measures {
+            text += &format!(" ·{part} {measures}");
+        }
+    }
+    text += &format!(
+        " · lr {:.2e} · {}",
+        record.lr,
+        duration(std::time::Duration::from_secs_f64(record.seconds))
+    );
+    if record.skipped > 0 {
+        let plural = if record.skipped == 1 { "" } else { "s" };
+        text += &format!(" · {} image{plural} skipped", record.skipped);
+    }
+    text
+}
