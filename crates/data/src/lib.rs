@@ -5,6 +5,10 @@
 //! the byte as Pillow and torchvision do; a [`Loader`] makes normalised [`Batch`]es of them on threads of
 //! its own. What a batch holds depends on the data, the options and its [`Position`] only.
 //!
+//! For learning from labels, [`Dataset::open_labelled`] wants every image labelled as a [`LabelConfig`] says,
+//! [`LoaderOptions::finetune`] augments as a [`FinetuneAugmentConfig`] says ([`RandAugment`] to the byte as
+//! Pillow, [`RandomErasing`]) and mixes as a [`MixConfig`] says; a batch's [`Targets`] are then soft rows.
+//!
 //! | symbol | meaning |
 //! |---|---|
 //! | N, C, H, W | images of a batch, channels (1 or 3), rows, columns |

@@ -31,69 +31,93 @@ fn round15(x: f64) -> f64 {
 }
 
 pub(super) fn transform(image: &Image, matrix: Matrix, fill: &[u8]) -> Image {
-    let arch = pulp::Arch::new();
-    match image.channels() {
-        1 => arch.dispatch(Affine::<1> {
-            image,
-            matrix,
-            fill: [fill[0]],
-        }),
-        _ => arch.dispatch(Affine::<3> {
-            image,
-            matrix,
-            fill: [fill[0], fill[1], fill[2]],
-        }),
-    }
+    let size = (image.width(), image.height());
+    let pixels = match image.channels() {
+        1 => Affine::<1>::run(size, image.pixels().iter().map(|&x| [x]), matrix, [fill[0]]).into_flattened(),
+        // A fourth channel of zeros makes a pixel one vector.
+        _ => {
+            let pixels = image.pixels().as_chunks().0.iter().map(|&[r, g, b]| [r, g, b, 0]);
+            let out = Affine::<4>::run(size, pixels, matrix, [fill[0], fill[1], fill[2], 0]);
+            out.iter().flat_map(|&[r, g, b, _]| [r, g, b]).collect()
+        }
+    };
+    Image::new(size.0, size.1, image.channels(), pixels)
 }
 
 /// The transform of an image of `C` channels.
-struct Affine<'a, const C: usize> {
-    image: &'a Image,
+struct Affine<const C: usize> {
+    width: usize,
+    height: usize,
+    pixels: Vec<[f32; C]>,
     matrix: Matrix,
     fill: [u8; C],
 }
 
-impl<const C: usize> pulp::NullaryFnOnce for Affine<'_, C> {
-    type Output = Image;
-
-    #[inline(always)]
-    fn call(self) -> Image {
-        let Affine {
-            image,
-            matrix: m,
+impl<const C: usize> Affine<C> {
+    fn run(
+        (width, height): (usize, usize),
+        pixels: impl Iterator<Item = [u8; C]>,
+        matrix: Matrix,
+        fill: [u8; C],
+    ) -> Vec<[u8; C]> {
+        let pixels = pixels.map(|pixel| pixel.map(f32::from)).collect();
+        pulp::Arch::new().dispatch(Affine {
+            width,
+            height,
+            pixels,
+            matrix,
             fill,
-        } = self;
-        let (width, height) = (image.width(), image.height());
-        let (pixels, _) = image.pixels().as_chunks::<C>();
-        let mut out = Vec::with_capacity(width * height);
-        for y in 0..height {
-            for x in 0..width {
-                let (x, y) = (x as f64 + 0.5, y as f64 + 0.5);
-                let u = m[0] * x + m[1] * y + m[2];
-                let v = m[3] * x + m[4] * y + m[5];
-                let inside = u >= 0.0 && u < width as f64 && v >= 0.0 && v < height as f64;
-                out.push(if inside {
-                    sample(pixels, width, height, u - 0.5, v - 0.5)
-                } else {
-                    fill
-                });
+        })
+    }
+
+    /// The value at column `u`, row `v`, both above −1: rows first, each cut at the border. Without a
+    /// fraction the cubic is its second value, to the bit: then three quarters of the work are left out.
+    #[inline(always)]
+    fn sample(&self, u: f64, v: f64) -> [u8; C] {
+        let (left, dx) = whole_and_rest(u);
+        let (top, dy) = whole_and_rest(v);
+        let columns = neighbours(left, self.width);
+        let along = |row: usize| {
+            let row = &self.pixels[row * self.width..(row + 1) * self.width];
+            let value = |column: usize| row[column].map(f64::from);
+            if dx == 0.0 {
+                value(columns[1])
+            } else {
+                cubic(columns.map(value), dx)
             }
-        }
-        Image::new(width, height, C, out.into_flattened())
+        };
+        let rows = neighbours(top, self.height);
+        let value = if dy == 0.0 {
+            along(rows[1])
+        } else {
+            cubic(rows.map(along), dy)
+        };
+        value.map(|value| value as u8) // `as` cuts and truncates
     }
 }
 
-/// The value at column `u`, row `v`, both above −1: rows first, each cut at the border.
-#[inline(always)]
-fn sample<const C: usize>(pixels: &[[u8; C]], width: usize, height: usize, u: f64, v: f64) -> [u8; C] {
-    let (left, dx) = whole_and_rest(u);
-    let (top, dy) = whole_and_rest(v);
-    let columns = neighbours(left, width);
-    let rows = neighbours(top, height).map(|row| {
-        let row = &pixels[row * width..(row + 1) * width];
-        cubic(columns.map(|column| row[column].map(f64::from)), dx)
-    });
-    cubic(rows, dy).map(|value| value as u8) // `as` cuts and truncates
+impl<const C: usize> pulp::NullaryFnOnce for Affine<C> {
+    type Output = Vec<[u8; C]>;
+
+    #[inline(always)]
+    fn call(self) -> Vec<[u8; C]> {
+        let m = self.matrix;
+        let mut out = Vec::with_capacity(self.pixels.len());
+        for y in 0..self.height {
+            for x in 0..self.width {
+                let (x, y) = (x as f64 + 0.5, y as f64 + 0.5);
+                let u = m[0] * x + m[1] * y + m[2];
+                let v = m[3] * x + m[4] * y + m[5];
+                let inside = u >= 0.0 && u < self.width as f64 && v >= 0.0 && v < self.height as f64;
+                out.push(if inside {
+                    self.sample(u - 0.5, v - 0.5)
+                } else {
+                    self.fill
+                });
+            }
+        }
+        out
+    }
 }
 
 #[inline(always)]
