@@ -62,6 +62,8 @@ enum Verb {
     Probe(program::Args),
     /// What is in a checkpoint [passed to `fcmae inspect`]
     Inspect(program::Args),
+    /// Weights of one program to those of another [passed to `fcmae convert`]
+    Convert(program::Args),
     /// Run all tests: `cargo test --workspace --no-fail-fast`
     Test(test::Args),
     /// Formatting, house rules, clippy and docs, the cheapest first
@@ -95,6 +97,7 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Embed(args) => program::run("embed", &args),
         Verb::Probe(args) => program::run("probe", &args),
         Verb::Inspect(args) => program::run("inspect", &args),
+        Verb::Convert(args) => program::run("convert", &args),
         Verb::Test(args) => test::run(&args),
         Verb::Check(args) => check::run(&args),
         Verb::Tidy => tidy::run(),

@@ -1,6 +1,7 @@
 //! The weights of a ConvNeXt from any program's file, under one set of names.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::error::CheckpointError;
@@ -80,6 +81,16 @@ pub struct Weights {
     pub metadata: Metadata,
     /// What a user should know: what was passed over, what was renamed.
     pub notes: Vec<String>,
+}
+
+impl fmt::Display for Weights {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}; names: {}; format: {}",
+            self.architecture, self.naming, self.format
+        )
+    }
 }
 
 impl Weights {
@@ -273,8 +284,8 @@ pub fn find_weights_file(path: impl AsRef<Path>) -> Result<PathBuf, CheckpointEr
         }
     }
     let problem = format!(
-        "there are no weights in this folder (looked for {})",
-        IN_FOLDER.join(", ")
+        "there are no weights in this folder; give a run folder, a checkpoint folder, or one with {}",
+        IN_FOLDER.join(" or ")
     );
     Err(CheckpointError::weights(path, problem))
 }

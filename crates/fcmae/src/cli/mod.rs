@@ -1,6 +1,7 @@
 //! Verbs of the program, one file each.
 
 mod bench_step;
+mod convert;
 mod embed;
 mod evaluate;
 mod failure;
@@ -46,8 +47,10 @@ enum Verb {
     Embed(embed::Args),
     /// How much frozen features know of the labels: linear probe, nearest neighbours
     Probe(probe::Args),
-    /// What is in a checkpoint
+    /// What is in a checkpoint, of this or another program
     Inspect(inspect::Args),
+    /// Weights of one program to those of another: fcmae, the reference, timm, transformers
+    Convert(convert::Args),
     /// Time of a whole step on random images; prints one line of JSON
     #[command(hide = true)]
     BenchStep(bench_step::Args),
@@ -98,6 +101,7 @@ fn run(verb: Verb) -> Result<Outcome> {
         Verb::Embed(args) => embed::run(&args),
         Verb::Probe(args) => probe::run(&args),
         Verb::Inspect(args) => inspect::run(&args),
+        Verb::Convert(args) => convert::run(&args),
         Verb::BenchStep(args) => bench_step::run(&args),
     }
 }
