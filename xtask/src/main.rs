@@ -25,10 +25,12 @@ mod peer;
 mod pins;
 mod process;
 mod program;
+mod resume;
 mod setup;
 mod staging;
 mod test;
 mod tidy;
+mod weights;
 
 /// The front door of fcmae: everything that is not the program itself.
 #[derive(Debug, Parser)]
@@ -46,6 +48,8 @@ enum Verb {
     Doctor(doctor::Args),
     /// List, fetch and verify named data sets
     Data(data::Args),
+    /// List and fetch the weights that the authors released (CC-BY-NC)
+    Weights(weights::Args),
     /// Pre-train; without a config file, the ten-minute quick start [passed to `fcmae pretrain`]
     Pretrain(program::Args),
     /// Train a classifier with labels [passed to `fcmae finetune`]
@@ -91,6 +95,7 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Setup(args) => setup::run(&args),
         Verb::Doctor(args) => doctor::run(&args),
         Verb::Data(args) => data::run(&args),
+        Verb::Weights(args) => weights::run(&args),
         Verb::Pretrain(args) => program::pretrain(&args),
         Verb::Finetune(args) => program::run("finetune", &args),
         Verb::Verify(args) => program::run("verify", &args),
