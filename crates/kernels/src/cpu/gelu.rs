@@ -24,7 +24,7 @@ const FINE: Coefficients = Coefficients {
         0.001_877_576_7,
     ],
     reach: 0.327_591_1 * std::f32::consts::FRAC_1_SQRT_2,
-    tail: &[0.127_414_8, -0.142_248_37, 0.710_706_87, -0.726_576, 0.530_702_7],
+    tail: &[0.127_414_8, -0.142_248_37, 0.710_706_9, -0.726_576, 0.530_702_7],
 };
 
 /// For bf16, whose numbers have 8 bits: A&S 7.1.25, and `2ʳ` to 8e-5.
