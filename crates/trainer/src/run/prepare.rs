@@ -173,6 +173,9 @@ impl<T: Task> Run<T> {
 }
 
 fn has_checkpoint(run: &Path) -> Result<bool> {
+    if !run.is_dir() {
+        return Ok(false); // something else in its place is refused when the folder is opened
+    }
     Ok(CheckpointFolder::view(run.join("checkpoints"))
         .latest()?
         .is_some())
