@@ -56,12 +56,13 @@ pub(crate) fn download(url: &str, file: &Path, patience: Patience) -> Result<()>
                 let is_fruitless = part.length() <= before;
                 fruitless = if is_fruitless { fruitless + 1 } else { 0 };
                 if fruitless >= patience.attempts {
-                    bail!(
-                        "{url}: {why}; gave up after {fruitless} attempts without progress ({} are kept: the same command goes on)",
-                        paths::human(part.length())
-                    );
+                    let kept = match part.length() {
+                        0 => String::new(),
+                        n => format!(" ({} are kept: the same command goes on)", paths::human(n)),
+                    };
+                    bail!("{url}: {why}; gave up after {fruitless} attempts without progress{kept}");
                 }
-                eprintln!("{why}; trying again at {}", paths::human(part.length()));
+                eprintln!("{why}; trying again");
                 pause = if is_fruitless { pause * 2 } else { patience.pause };
                 std::thread::sleep(pause);
             }

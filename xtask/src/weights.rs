@@ -1,7 +1,7 @@
 //! `weights list | fetch`: the weights that the authors of ConvNeXt V2 released.
 
 use std::fs;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -139,28 +139,30 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 fn list(home: &Path) -> Result<()> {
-    println!("licence  {LICENCE}");
-    println!("source   {SOURCE}");
-    println!("folder   {}", home.display());
-    for release in releases() {
-        let state = if home.join(&release.file).is_file() {
+    let mut text = format!(
+        "licence  {LICENCE}\nsource   {SOURCE}\nfolder   {}\n",
+        home.display()
+    );
+    for Release {
+        name,
+        file,
+        parameters,
+        what,
+        ..
+    } in releases()
+    {
+        let state = if home.join(file).is_file() {
             "present"
         } else {
             "absent"
         };
-        let Release {
-            name,
-            parameters,
-            what,
-            ..
-        } = &release;
-        println!(
-            "{name:14} {state:8} {:>6.1} M parameters, about {:>6}  {what}",
-            *parameters as f64 / 1e6,
-            paths::human(4 * parameters)
-        );
+        let (millions, size) = (parameters as f64 / 1e6, paths::human(4 * parameters));
+        text += &format!("{name:14} {state:8} {millions:>6.1} M parameters, about {size:>6}  {what}\n");
     }
-    Ok(())
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()), // `| head`
+        result => Ok(result?),
+    }
 }
 
 fn find(name: &str) -> Result<Release> {
