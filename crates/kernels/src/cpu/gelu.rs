@@ -106,7 +106,7 @@ mod tests {
     fn compare<T: Number>(tolerance: f64) {
         let mut xs: Vec<f32> = (-12_000..12_000).map(|i| i as f32 * 1e-3).collect();
         xs.extend([
-            0.0, -0.0, 1e-30, -1e-30, 1e-42, 50.0, -50.0, 1e4, -1e4, 1e18, -1e18,
+            0.0, -0.0, 1e-30, -1e-30, 1e-42, 50.0, -50.0, 1e4, -1e4, 1e18, -1e18, 1e30, -1e30,
         ]);
         let x = tch::Tensor::from_slice(&xs)
             .to_kind(tch::Kind::Double)
