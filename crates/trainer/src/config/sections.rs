@@ -367,7 +367,7 @@ impl LogConfig {
 }
 
 /// Refuses a value outside its range.
-pub(super) fn check(
+pub(crate) fn check(
     fits: bool,
     key: &'static str,
     got: &dyn std::fmt::Debug,
@@ -388,11 +388,11 @@ pub(super) fn fits_toml(value: u64) -> bool {
     i64::try_from(value).is_ok()
 }
 
-pub(super) fn positive(value: f64) -> bool {
+pub(crate) fn positive(value: f64) -> bool {
     value > 0.0 && value.is_finite()
 }
 
-pub(super) fn not_negative(value: f64) -> bool {
+pub(crate) fn not_negative(value: f64) -> bool {
     value >= 0.0 && value.is_finite()
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Result, ensure};
-use fcmae_data::{Dataset, LabelKind, Loader, LoaderOptions, Position, Report, Transform};
+use fcmae_data::{Dataset, LabelKind, Loader, LoaderOptions, Position, Report};
 use fcmae_encoder::Classifier;
 use fcmae_model::Pass;
 use tch::{Device, Kind, Tensor, no_grad};
@@ -11,7 +11,7 @@ use tch::{Device, Kind, Tensor, no_grad};
 use super::objective::{Objective, targets};
 use crate::config::FinetuneConfig;
 use crate::measures::Measures;
-use crate::run::images;
+use crate::run::{held_out_options, images};
 use crate::stop::StopFlag;
 
 /// Labelled images that are not trained on, as evaluation sees them: no augmentation.
@@ -34,18 +34,9 @@ impl HeldOutLabels {
         device: Device,
         report: Report,
     ) -> HeldOutLabels {
-        let validation = &config.validation;
-        let transform = Transform::eval(config.data.image_size);
-        let options = LoaderOptions {
-            shuffle: false,
-            drop_last: false,
-            epochs: Some(1),
-            report,
-            ..LoaderOptions::new(&config.data, transform, validation.batch_size, validation.seed)
-        };
         HeldOutLabels {
             dataset,
-            options,
+            options: held_out_options(&config.data, &config.validation, report),
             objective: Objective::plain(config.is_sigmoid()),
             has_several_labels: config.labels.kind == LabelKind::MultiLabel,
             classes,

@@ -15,8 +15,8 @@ use crate::config::{
     FinetuneScheduleConfig, FinetuneTrainConfig, LogConfig, Metric, PretrainConfig, ScheduleConfig,
     SelectionConfig, TrainConfig, ValidationConfig,
 };
-use crate::progress::Verbosity;
 use crate::run::Start;
+use crate::run::testing::{metrics, quiet};
 use crate::stop::StopFlag;
 use crate::summary::Ending;
 
@@ -116,14 +116,6 @@ fn tiny(folder: &Path) -> FinetuneConfig {
     }
 }
 
-fn quiet(start: Start, stop: StopFlag) -> RunOptions {
-    RunOptions {
-        start,
-        verbosity: Verbosity::Quiet,
-        stop,
-    }
-}
-
 fn run(config: &FinetuneConfig) -> Summary {
     finetune(config, &quiet(Start::Continue, StopFlag::default())).unwrap()
 }
@@ -156,18 +148,10 @@ fn left(config: &FinetuneConfig) -> Left {
         "best/model.safetensors",
         "best-ema/model.safetensors",
     ];
-    let text = fs::read_to_string(config.run_folder().join("metrics.jsonl")).unwrap();
-    let without_time = |line: &str| {
-        let mut line: serde_json::Value = serde_json::from_str(line).unwrap();
-        for key in ["seconds", "images_per_second", "data_wait"] {
-            line.as_object_mut().unwrap().remove(key);
-        }
-        line
-    };
     Left {
         tensors: names.iter().map(|name| file(config, name)).collect(),
         best: fs::read(config.run_folder().join("checkpoints/last/best.json")).unwrap(),
-        metrics: text.lines().map(without_time).collect(),
+        metrics: metrics(&config.run_folder()),
     }
 }
 
@@ -217,8 +201,8 @@ fn a_classifier_learns_and_its_best_weights_are_kept() {
         assert_eq!(metadata["fcmae.image_size"], "[24,24]");
         assert_eq!(metadata["fcmae.step"], best.step.to_string());
     }
-    let text = fs::read_to_string(config.run_folder().join("metrics.jsonl")).unwrap();
-    let last: serde_json::Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    let lines = metrics(&config.run_folder());
+    let last = lines.last().unwrap();
     assert_eq!(last["val"]["top1"].as_f64(), found.val.map(|val| val.top1));
     assert_eq!(
         last["val_ema"]["loss"].as_f64(),

@@ -4,7 +4,7 @@ use fcmae_analysis::Bootstrap;
 use fcmae_data::{DataConfig, LabelConfig, Transform};
 use serde::{Deserialize, Serialize};
 
-use crate::config::Precision;
+use crate::config::{Precision, check, not_negative, positive};
 use crate::error::InputError;
 
 /// The settings of `predict`, `evaluate`, `embed` and `probe`. What the weights' file says of its images and labels
@@ -127,8 +127,6 @@ impl InferenceConfig {
         )?;
         let fits =
             |values: &[f64], fits: fn(f64) -> bool| !values.is_empty() && values.iter().all(|&v| fits(v));
-        let positive = |v: f64| v > 0.0 && v.is_finite();
-        let not_negative = |v: f64| v >= 0.0 && v.is_finite();
         check(
             fits(&linear.lr, positive),
             "linear.lr",
@@ -177,13 +175,6 @@ impl InferenceConfig {
             crop_pct: self.crop_pct,
         }
     }
-}
-
-fn check(ok: bool, key: &'static str, got: &impl std::fmt::Debug, expected: &str) -> Result<(), InputError> {
-    if ok {
-        return Ok(());
-    }
-    Err(InputError::config(key, format!("is {got:?}; use {expected}")))
 }
 
 #[cfg(test)]

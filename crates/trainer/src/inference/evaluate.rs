@@ -70,7 +70,7 @@ impl Inference {
     /// # Errors
     /// Weights without a head; no picture that can be read.
     pub fn evaluate(&self, dataset: &Dataset) -> Result<Evaluation> {
-        self.check_head()?;
+        self.classifier()?;
         let (mut logits, mut unreadable, mut read) = (Vec::new(), Vec::new(), Vec::new());
         let files: Vec<_> = dataset
             .samples()

@@ -102,28 +102,23 @@ impl Inference {
         matches!(self.network, Network::Classifier(_))
     }
 
-    /// Refuses weights without a head.
-    pub(super) fn check_head(&self) -> Result<(), InputError> {
-        if self.is_classifier() {
-            return Ok(());
+    /// The network with its head; weights without one are refused.
+    pub(super) fn classifier(&self) -> Result<&Classifier, InputError> {
+        match &self.network {
+            Network::Classifier(classifier) => Ok(classifier),
+            Network::Headless(_) => Err(InputError::Argument {
+                message: format!(
+                    "{}: these weights have no head, so they name no classes; fine-tune them first, or use `fcmae \
+                     probe` or `fcmae embed`",
+                    self.file.display()
+                ),
+            }),
         }
-        Err(InputError::Argument {
-            message: format!(
-                "{}: these weights have no head, so they name no classes; fine-tune them first, or use `fcmae probe` \
-                 or `fcmae embed`",
-                self.file.display()
-            ),
-        })
     }
 
     /// Normalised images → logits `[N, K]`, row-major.
     pub(super) fn logits(&self, batch: &Decoded) -> Result<Vec<f32>> {
-        let Network::Classifier(classifier) = &self.network else {
-            return Err(self
-                .check_head()
-                .err()
-                .map_or_else(|| anyhow::anyhow!("no head"), Into::into));
-        };
+        let classifier = self.classifier()?;
         let images = self.tensor(batch)?;
         let logits =
             no_grad(|| classifier.forward(&images, &Pass::default())).map_err(InputError::section)?;

@@ -40,7 +40,7 @@ impl Inference {
         files: impl Iterator<Item = Result<PathBuf>> + Send + 'static,
         mut tell: impl FnMut(Result<Prediction, Unreadable>) -> Result<()>,
     ) -> Result<Predictions> {
-        self.check_head()?;
+        self.classifier()?;
         let classes = self.class_names.len();
         let mut done = Predictions::default();
         for batch in self.decoder().batches(files)? {

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 use fcmae_analysis::Reconstruction;
-use fcmae_data::{DataConfig, Dataset, Loader, LoaderOptions, Position, Report, Transform};
+use fcmae_data::{DataConfig, Dataset, Loader, LoaderOptions, Position, Report};
 use fcmae_masking::{PatchGrid, RandomMask};
 use fcmae_model::{Fcmae, Step};
 use tch::{Device, no_grad};
 
 use crate::config::PretrainConfig;
 use crate::evaluation::Images;
-use crate::run::images;
+use crate::run::{held_out_options, images};
 use crate::stop::StopFlag;
 
 /// Images that are not trained on, as evaluation sees them: no augmentation, fixed masks.
@@ -35,18 +35,10 @@ impl HeldOutImages {
         report: Report,
     ) -> Result<HeldOutImages> {
         let validation = &config.validation;
-        let transform = Transform::eval(config.data.image_size);
-        let options = LoaderOptions {
-            shuffle: false,
-            drop_last: false,
-            epochs: Some(1),
-            report,
-            ..LoaderOptions::new(&config.data, transform, validation.batch_size, validation.seed)
-        };
         Ok(HeldOutImages {
             dataset,
             data: config.data.clone(),
-            options,
+            options: held_out_options(&config.data, validation, report),
             masks: RandomMask::new(config.mask),
             grid: config.grid()?,
             seed: validation.seed,

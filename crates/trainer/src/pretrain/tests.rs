@@ -16,8 +16,8 @@ use crate::config::{
 use crate::error::InputError;
 use crate::evaluation::Hide;
 use crate::pretrained::Pretrained;
-use crate::progress::Verbosity;
 use crate::run::Start;
+use crate::run::testing::{metrics, quiet};
 use crate::stop::StopFlag;
 use crate::summary::Ending;
 
@@ -95,14 +95,6 @@ fn tiny(folder: &Path) -> PretrainConfig {
     }
 }
 
-fn quiet(start: Start, stop: StopFlag) -> RunOptions {
-    RunOptions {
-        start,
-        verbosity: Verbosity::Quiet,
-        stop,
-    }
-}
-
 fn run(config: &PretrainConfig) -> Summary {
     pretrain(config, &quiet(Start::Continue, StopFlag::default())).unwrap()
 }
@@ -129,14 +121,6 @@ fn left(config: &PretrainConfig) -> Left {
     let folder = config.run_folder();
     let last = folder.join("checkpoints/last");
     let tensors = |name: &str| read_safetensors(last.join(name)).unwrap().0;
-    let text = fs::read_to_string(folder.join("metrics.jsonl")).unwrap();
-    let without_time = |line: &str| {
-        let mut line: serde_json::Value = serde_json::from_str(line).unwrap();
-        for key in ["seconds", "images_per_second", "data_wait"] {
-            line.as_object_mut().unwrap().remove(key);
-        }
-        line
-    };
     let mut pictures: Vec<PathBuf> = fs::read_dir(folder.join("reconstructions"))
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -145,7 +129,7 @@ fn left(config: &PretrainConfig) -> Left {
     Left {
         weights: tensors("model.safetensors"),
         moments: tensors("optimizer.safetensors"),
-        metrics: text.lines().map(without_time).collect(),
+        metrics: metrics(&folder),
         pictures: pictures.iter().map(|file| fs::read(file).unwrap()).collect(),
     }
 }

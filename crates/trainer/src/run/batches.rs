@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use fcmae_blocks::DropPathDraws;
-use fcmae_data::{Batch, Dataset, Loader, LoaderOptions, Position};
+use fcmae_data::{Batch, DataConfig, Dataset, Loader, LoaderOptions, Position, Report, Transform};
 use fcmae_encoder::EncoderConfig;
 use tch::{Device, Tensor};
 
-use crate::config::TrainConfig;
+use crate::config::{TrainConfig, ValidationConfig};
 
 /// The endless sequence of training batches. What a batch holds is keyed by (seed, epoch, sample): it depends
 /// neither on where the sequence was entered nor on threads.
@@ -48,6 +48,22 @@ impl TrainingBatches {
                 return Ok((batch, started.elapsed()));
             }
         }
+    }
+}
+
+/// One pass over held-out images, in their order and as evaluation sees them: no augmentation.
+pub(crate) fn held_out_options(
+    data: &DataConfig,
+    validation: &ValidationConfig,
+    report: Report,
+) -> LoaderOptions {
+    let transform = Transform::eval(data.image_size);
+    LoaderOptions {
+        shuffle: false,
+        drop_last: false,
+        epochs: Some(1),
+        report,
+        ..LoaderOptions::new(data, transform, validation.batch_size, validation.seed)
     }
 }
 

@@ -10,6 +10,8 @@ mod report;
 mod resume;
 mod saving;
 mod task;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use std::time::Instant;
 
@@ -24,7 +26,7 @@ use crate::summary::{Ending, Summary};
 use meter::Meter;
 use prepare::{Prepared, Run};
 
-pub(crate) use batches::{drop_path_draws, images};
+pub(crate) use batches::{drop_path_draws, held_out_options, images};
 pub(crate) use input::Input;
 #[cfg(test)]
 pub(crate) use resume::decisive;
