@@ -223,9 +223,8 @@ impl Part {
     /// Opened for writing behind its first `start` bytes.
     fn open(&self, start: u64) -> Result<File> {
         let open = || {
-            let mut file = OpenOptions::new().create(true).append(true).open(&self.path)?;
+            let file = OpenOptions::new().create(true).append(true).open(&self.path)?;
             file.set_len(start)?;
-            file.flush()?;
             Ok::<_, io::Error>(file)
         };
         open().with_context(|| format!("{}: cannot be written", self.path.display()))
