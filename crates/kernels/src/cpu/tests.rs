@@ -29,7 +29,8 @@ struct Operation<'a> {
 }
 
 impl Operation<'_> {
-    /// Result and gradients with activations in `kind`, all numbers first rounded to what `kind` and f32 can hold.
+    /// Result and gradients with activations in `kind`. All numbers are first rounded to `rounded`: else a sum that
+    /// happens to cancel would show how its terms were rounded rather than how they were added.
     fn compute(&self, kind: Kind, rounded: Kind, of: &dyn Fn(&[Tensor]) -> Tensor) -> Vec<Tensor> {
         let exact = if kind == Kind::Double {
             Kind::Double
@@ -44,7 +45,7 @@ impl Operation<'_> {
         };
         let inputs = self.shapes.iter().enumerate().map(|(i, shape)| match i {
             0 => random(i, shape, self.scale).to_kind(rounded).to_kind(kind),
-            _ => random(i, shape, 0.5).to_kind(exact),
+            _ => random(i, shape, 0.5).to_kind(rounded).to_kind(exact),
         });
         let leaves: Vec<Tensor> = inputs.map(|t| t.set_requires_grad(true)).collect();
         let y = of(&leaves);
