@@ -17,5 +17,5 @@ pub use sections::{
     CheckpointConfig, LogConfig, LossConfig, OptimizerConfig, Precision, ScheduleConfig, TrainConfig,
     ValidationConfig,
 };
-pub(crate) use sections::{check, not_negative, positive};
+pub(crate) use sections::{not_negative, positive};
 pub(crate) use settings::{RunConfig, Settings};

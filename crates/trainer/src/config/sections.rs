@@ -367,7 +367,7 @@ impl LogConfig {
 }
 
 /// Refuses a value outside its range.
-pub(crate) fn check(
+pub(super) fn check(
     fits: bool,
     key: &'static str,
     got: &dyn std::fmt::Debug,

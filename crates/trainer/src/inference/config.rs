@@ -4,7 +4,7 @@ use fcmae_analysis::Bootstrap;
 use fcmae_data::{DataConfig, LabelConfig, Transform};
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Precision, check, not_negative, positive};
+use crate::config::{Precision, not_negative, positive};
 use crate::error::InputError;
 
 /// The settings of `predict`, `evaluate`, `embed` and `probe`. What the weights' file says of its images and labels
@@ -175,6 +175,13 @@ impl InferenceConfig {
             crop_pct: self.crop_pct,
         }
     }
+}
+
+fn check(ok: bool, key: &'static str, got: &impl std::fmt::Debug, expected: &str) -> Result<(), InputError> {
+    if ok {
+        return Ok(());
+    }
+    Err(InputError::config(key, format!("is {got:?}; use {expected}")))
 }
 
 #[cfg(test)]
