@@ -190,15 +190,28 @@ impl Case {
         }
     }
 
-    /// In bf16 single numbers are off by 1/256 several times over: what is compared is the root mean square.
+    /// In bf16 single numbers are off by 1/256 several times over: what is compared is the root mean square. A sum of
+    /// which there are few (a gradient of three channels, say) may cancel by chance, and the error with it does not;
+    /// so its scale is the largest among those of other draws, too.
     fn check_bf16(&self) {
         let exact = self.compute(Kind::Double, Kind::BFloat16, reference::block);
+        let draws = (1..5).map(|i| Case {
+            seed: self.seed.wrapping_add(i),
+            ..self.clone()
+        });
+        let mut scales: Vec<f64> = exact.iter().map(|(_, t)| root_mean_square(t)).collect();
+        for draw in draws {
+            let other = draw.compute(Kind::Double, Kind::BFloat16, reference::block);
+            for (scale, (_, t)) in scales.iter_mut().zip(&other) {
+                *scale = scale.max(root_mean_square(t));
+            }
+        }
         let rounded = self.compute(Kind::BFloat16, Kind::BFloat16, reference::block);
         for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
             let ours = self.compute(Kind::BFloat16, Kind::BFloat16, fast(isa));
             for (i, (name, result)) in ours.iter().enumerate() {
                 let off = |t: &Tensor| root_mean_square(&(t.to_kind(Kind::Double) - &exact[i].1));
-                let scale = root_mean_square(&exact[i].1);
+                let scale = scales[i];
                 let allowed = (TOL_BF16 * scale).max(2.0 * off(&rounded[i].1)).max(1e-6);
                 let difference = off(result);
                 assert!(
