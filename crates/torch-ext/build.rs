@@ -18,6 +18,7 @@ fn main() {
         .include(&include)
         .include(include.join("torch/csrc/api/include"))
         .files([
+            "cpp/cuda.cpp",
             "cpp/gradient.cpp",
             "cpp/node.cpp",
             "cpp/optimizer.cpp",

@@ -1,12 +1,45 @@
 //! Between packed tiles `[V, p, p, C]` and whole maps `[N, H, W, C]`.
 
+use std::cell::RefCell;
+
 use fcmae_masking::VisibleLayout;
 use tch::{Device, Tensor};
 
 /// Flat patch numbers as an index tensor `[len]` on `device`.
 fn index(patches: &[u32], device: Device) -> Tensor {
+    if device == Device::Cpu {
+        return wide(patches);
+    }
+    SENT.with_borrow_mut(|sent| sent.find_or_send(patches, device))
+}
+
+fn wide(patches: &[u32]) -> Tensor {
     let wide: Vec<i64> = patches.iter().map(|&patch| i64::from(patch)).collect();
-    Tensor::from_slice(&wide).to_device(device)
+    Tensor::from_slice(&wide)
+}
+
+thread_local! {
+    static SENT: RefCell<Sent> = const { RefCell::new(Sent(Vec::new())) };
+}
+
+/// The index tensors that were last sent to a device: each operation of a step asks for the same two, and sending one
+/// waits for the device.
+struct Sent(Vec<(Vec<u32>, Device, Tensor)>);
+
+impl Sent {
+    /// Those of a step, and of a step of another kind in between.
+    const KEPT: usize = 4;
+
+    fn find_or_send(&mut self, patches: &[u32], device: Device) -> Tensor {
+        let Sent(kept) = self;
+        if let Some((.., index)) = kept.iter().find(|(p, d, _)| *d == device && p == patches) {
+            return index.shallow_clone();
+        }
+        kept.truncate(Sent::KEPT - 1);
+        let index = wide(patches).to_device(device);
+        kept.insert(0, (patches.to_vec(), device, index.shallow_clone()));
+        index
+    }
 }
 
 /// `[N, gh, gw]` as libtorch counts.
@@ -107,6 +140,18 @@ mod tests {
         let map = unpack_tiles(&x, &layout());
         assert_eq!(map.size(), [2, 2, 6, 3]);
         assert_eq!(pack_tiles(&map, &layout()), x);
+    }
+
+    #[test]
+    fn an_index_is_sent_once_and_never_mistaken_for_another() {
+        let mut sent = Sent(Vec::new());
+        let lists: Vec<Vec<u32>> = (0..6).map(|i| vec![i, i + 1]).collect();
+        for list in lists.iter().chain(&lists[..5]) {
+            let first = sent.find_or_send(list, Device::Cpu);
+            assert_eq!(first, wide(list));
+            assert_eq!(first.data_ptr(), sent.find_or_send(list, Device::Cpu).data_ptr());
+        }
+        assert_eq!(sent.0.len(), Sent::KEPT);
     }
 
     #[test]

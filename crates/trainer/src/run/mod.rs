@@ -105,8 +105,8 @@ impl<T: Task> Run<T> {
             let images = batch.ids.len();
             skipped += batch.skipped as u64;
             let part = self.task.loss(batch)? / accumulate as f64;
+            part.f_backward()?; // before the loss is read, which waits for a GPU
             loss += self.finite(part.double_value(&[]))?;
-            part.f_backward()?;
             self.meter.add(images, waited);
         }
         let clip = self.settings.clip_grad;
