@@ -19,7 +19,7 @@ const fn path(name: &'static str, words: &'static str) -> Path {
 
 /// The paths that this CPU has; the last one is the best, and is taken where none is forced.
 pub(crate) fn available() -> Vec<Path> {
-    let [avx2, avx512, bf16] = detected();
+    let [avx2, avx512, bf16, amx] = detected();
     let mut paths = vec![
         path("reference", "libtorch operations on packed tiles"),
         path("portable", "portable"),
@@ -27,12 +27,19 @@ pub(crate) fn available() -> Vec<Path> {
     paths.extend(avx2.then_some(path("avx2", "AVX2 + FMA")));
     paths.extend((avx2 && avx512).then_some(path("avx512", "AVX-512")));
     paths.extend((avx2 && avx512 && bf16).then_some(path("avx512bf16", "AVX-512 bf16")));
+    paths.extend((avx2 && avx512 && bf16 && amx).then_some(path("amx", "AMX bf16")));
     paths
 }
 
-/// AVX2 with FMA; the parts of AVX-512 that the kernels use; its instructions for bf16.
+/// AVX2 with FMA; the parts of AVX-512 that the kernels use; its instructions for bf16; AMX with bf16.
 #[cfg(target_arch = "x86_64")]
-fn detected() -> [bool; 3] {
+fn detected() -> [bool; 4] {
+    let amx = std::fs::read_to_string("/proc/cpuinfo").is_ok_and(|text| {
+        let mut flags = text.lines().filter(|line| line.starts_with("flags"));
+        flags
+            .next()
+            .is_some_and(|line| line.contains(" amx_bf16") && line.contains(" amx_tile"))
+    });
     [
         is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
         is_x86_feature_detected!("avx512f")
@@ -40,12 +47,13 @@ fn detected() -> [bool; 3] {
             && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx512vl"),
         is_x86_feature_detected!("avx512bf16"),
+        amx,
     ]
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-fn detected() -> [bool; 3] {
-    [false; 3]
+fn detected() -> [bool; 4] {
+    [false; 4]
 }
 
 /// The path that is taken where `FCMAE_KERNELS` is `forced`, in words.
@@ -94,7 +102,7 @@ mod tests {
     fn every_cpu_has_two_paths_and_none_twice() {
         let names: Vec<_> = available().iter().map(|path| path.name).collect();
         assert_eq!(names[..2], ["reference", "portable"]);
-        let all = ["reference", "portable", "avx2", "avx512", "avx512bf16"];
+        let all = ["reference", "portable", "avx2", "avx512", "avx512bf16", "amx"];
         assert_eq!(names, all[..names.len()], "each set contains the one before");
     }
 }

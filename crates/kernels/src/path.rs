@@ -72,13 +72,14 @@ pub fn backend(device: tch::Device, kind: tch::Kind) -> &'static str {
         Path::Cpu(isa) if device == tch::Device::Cpu && kind == tch::Kind::Float => match isa {
             Isa::Portable => "packed, portable",
             Isa::Avx2 => "packed, AVX2",
-            Isa::Avx512 | Isa::Avx512Bf16 => "packed, AVX-512",
+            Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx => "packed, AVX-512",
         },
         Path::Cpu(isa) if device == tch::Device::Cpu && kind == tch::Kind::BFloat16 => match isa {
             Isa::Portable => "packed, portable, bf16 by conversion",
             Isa::Avx2 => "packed, AVX2, bf16 by conversion",
             Isa::Avx512 => "packed, AVX-512, bf16 by conversion",
             Isa::Avx512Bf16 => "packed, AVX-512 bf16",
+            Isa::Amx => "packed, AMX bf16",
         },
         _ => "reference (libtorch operations on packed tiles)",
     }

@@ -5,10 +5,14 @@
 //! panels of three vectors (weights) or read in place row by row (activations, in weight gradients).
 //!
 //! Everything is counted in words (see [`Number`]): with bf16, `k` is half as long and each step adds two products.
+//!
+//! Where the CPU multiplies whole tiles of bf16 numbers (AMX) and `A` is read in rows, 16 rows at a time go there as far
+//! as `k` has whole tiles, and what is left of `k` is added here: a tile may begin with sums.
 
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
-use super::lanes::Lanes;
+use super::lanes::{Lanes, TILE};
 use super::number::Number;
 
 /// Vectors per row of a tile.
@@ -166,23 +170,98 @@ unsafe fn panel_rows<T: Number, L: Lanes, const W: usize, E: Epilogue<L>>(
     col: usize,
     epilogue: &mut E,
 ) {
-    let (mut row, end, k) = (first, first + extent.rows, extent.k);
+    let (mut row, end) = (first, first + extent.rows);
+    let place = Place {
+        k: extent.k,
+        a,
+        b,
+        b_row,
+        col,
+    };
     // SAFETY: the caller's; every tile lies within the rows.
     unsafe {
+        if L::HAS_TILES && T::PER_WORD == 2 && a.col == 1 && extent.k >= TILE && extent.rows >= TILE {
+            L::open_tiles();
+            while end - row >= TILE {
+                unit_tile::<T, L, W, E>(row, &place, epilogue);
+                row += TILE;
+            }
+            L::close_tiles();
+        }
         while L::ROWS >= 8 && end - row >= 8 {
-            tile::<T, L, 8, W, E>(row, k, a, b, b_row, col, epilogue);
+            tile::<T, L, 8, W, E>(row, &place, Begun::NOTHING, epilogue);
             row += 8;
         }
         while end - row >= 4 {
-            tile::<T, L, 4, W, E>(row, k, a, b, b_row, col, epilogue);
+            tile::<T, L, 4, W, E>(row, &place, Begun::NOTHING, epilogue);
             row += 4;
         }
         if end - row >= 2 {
-            tile::<T, L, 2, W, E>(row, k, a, b, b_row, col, epilogue);
+            tile::<T, L, 2, W, E>(row, &place, Begun::NOTHING, epilogue);
             row += 2;
         }
         if end > row {
-            tile::<T, L, 1, W, E>(row, k, a, b, b_row, col, epilogue);
+            tile::<T, L, 1, W, E>(row, &place, Begun::NOTHING, epilogue);
+        }
+    }
+}
+
+/// Where the operands of a panel's tiles lie.
+struct Place {
+    k: usize,
+    a: Left,
+    b: *const f32,
+    b_row: usize,
+    col: usize,
+}
+
+impl Place {
+    /// The first word of a row of `A`.
+    #[inline(always)]
+    unsafe fn left(&self, row: usize) -> *const f32 {
+        // SAFETY: the caller's: the row exists.
+        unsafe {
+            self.a
+                .start
+                .add(row / BUNDLE * self.a.bundle + row % BUNDLE * self.a.row)
+        }
+    }
+}
+
+/// Sums that a tile begins with, `[M, W]` vectors, and how many words they are over.
+#[derive(Clone, Copy)]
+struct Begun {
+    words: usize,
+    sums: *const f32,
+}
+
+impl Begun {
+    const NOTHING: Begun = Begun {
+        words: 0,
+        sums: std::ptr::null(),
+    };
+}
+
+/// `TILE` rows: whole tiles of `k` by the CPU's unit for them, the rest and the epilogue as always.
+#[inline(always)]
+unsafe fn unit_tile<T: Number, L: Lanes, const W: usize, E: Epilogue<L>>(
+    row: usize,
+    place: &Place,
+    epilogue: &mut E,
+) {
+    const HALF: usize = TILE / 2;
+    let mut sums = MaybeUninit::<[f32; TILE * TILE * WIDTH]>::uninit();
+    let sums = sums.as_mut_ptr().cast::<f32>();
+    let steps = place.k / TILE;
+    // SAFETY: the caller's; `sums` has room for `W` tiles, and holds them after the product.
+    unsafe {
+        L::multiply_tiles::<W>(steps, place.left(row), place.a.row, place.b, place.b_row, sums);
+        for half in 0..2 {
+            let begun = Begun {
+                words: steps * TILE,
+                sums: sums.add(half * HALF * W * TILE),
+            };
+            tile::<T, L, HALF, W, E>(row + half * HALF, place, begun, epilogue);
         }
     }
 }
@@ -190,19 +269,24 @@ unsafe fn panel_rows<T: Number, L: Lanes, const W: usize, E: Epilogue<L>>(
 #[inline(always)]
 unsafe fn tile<T: Number, L: Lanes, const M: usize, const W: usize, E: Epilogue<L>>(
     row: usize,
-    k: usize,
-    a: Left,
-    b: *const f32,
-    b_row: usize,
-    col: usize,
+    place: &Place,
+    begun: Begun,
     epilogue: &mut E,
 ) {
+    let (a, b_row) = (place.a, place.b_row);
     // SAFETY: the caller's: rows `row .. row + M` of `a` and `k` rows of `b` with `W` vectors each are readable.
     unsafe {
         let mut acc = [[L::splat(0.0); W]; M];
-        let mut left = a.start.add(row / BUNDLE * a.bundle + row % BUNDLE * a.row);
-        let mut right = b;
-        for _ in 0..k {
+        if begun.words > 0 {
+            for (i, sums) in acc.iter_mut().enumerate() {
+                for (w, sum) in sums.iter_mut().enumerate() {
+                    *sum = L::load(begun.sums.add((i * W + w) * L::N));
+                }
+            }
+        }
+        let mut left = place.left(row).add(begun.words * a.col);
+        let mut right = place.b.add(begun.words * b_row);
+        for _ in begun.words..place.k {
             let mut values = [L::splat(0.0); W];
             for (w, value) in values.iter_mut().enumerate() {
                 *value = L::load(right.add(w * L::N));
@@ -216,6 +300,6 @@ unsafe fn tile<T: Number, L: Lanes, const M: usize, const W: usize, E: Epilogue<
             left = left.add(a.col);
             right = right.add(b_row);
         }
-        epilogue.finish::<M, W>(row, col, &acc);
+        epilogue.finish::<M, W>(row, place.col, &acc);
     }
 }

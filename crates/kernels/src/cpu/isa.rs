@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use super::lanes::Lanes;
 use super::lanes::Portable;
 #[cfg(target_arch = "x86_64")]
-use super::lanes::{Avx2, Avx512};
+use super::lanes::{Avx2, Avx512, are_tiles_available};
 
 /// An instruction set with an implementation of the kernels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,11 +18,13 @@ pub enum Isa {
     Avx512,
     /// The same with instructions for bf16.
     Avx512Bf16,
+    /// The same with AMX, a unit for tiles of bf16 numbers.
+    Amx,
 }
 
 impl Isa {
     /// All of them, slowest first.
-    pub const ALL: [Isa; 4] = [Isa::Portable, Isa::Avx2, Isa::Avx512, Isa::Avx512Bf16];
+    pub const ALL: [Isa; 5] = [Isa::Portable, Isa::Avx2, Isa::Avx512, Isa::Avx512Bf16, Isa::Amx];
 
     /// The name that `FCMAE_KERNELS` takes.
     #[must_use]
@@ -32,6 +34,7 @@ impl Isa {
             Isa::Avx2 => "avx2",
             Isa::Avx512 => "avx512",
             Isa::Avx512Bf16 => "avx512bf16",
+            Isa::Amx => "amx",
         }
     }
 
@@ -40,7 +43,7 @@ impl Isa {
     pub(super) fn lanes(self) -> usize {
         match self {
             Isa::Portable | Isa::Avx2 => 8,
-            Isa::Avx512 | Isa::Avx512Bf16 => 16,
+            Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx => 16,
         }
     }
 
@@ -61,8 +64,10 @@ impl Isa {
             }
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512Bf16 => Isa::Avx512.is_available() && is_x86_feature_detected!("avx512bf16"),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Amx => Isa::Avx512Bf16.is_available() && are_tiles_available(),
             #[cfg(not(target_arch = "x86_64"))]
-            Isa::Avx2 | Isa::Avx512 | Isa::Avx512Bf16 => false,
+            Isa::Avx2 | Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx => false,
         }
     }
 
@@ -108,12 +113,15 @@ pub(super) fn enter<K: Kernel>(isa: Isa, kernel: K) {
         Isa::Avx2 => unsafe { avx2(kernel) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: availability was asserted.
+        Isa::Amx if K::HAS_PAIRS => unsafe { amx(kernel) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: availability was asserted.
         Isa::Avx512Bf16 if K::HAS_PAIRS => unsafe { avx512_bf16(kernel) },
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: availability was asserted, and AVX-512 is part of both.
-        Isa::Avx512 | Isa::Avx512Bf16 => unsafe { avx512(kernel) },
+        // SAFETY: availability was asserted, and AVX-512 is part of all three.
+        Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx => unsafe { avx512(kernel) },
         #[cfg(not(target_arch = "x86_64"))]
-        Isa::Avx2 | Isa::Avx512 | Isa::Avx512Bf16 => unreachable!("not available"),
+        Isa::Avx2 | Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx => unreachable!("not available"),
     }
 }
 
@@ -128,12 +136,19 @@ unsafe fn avx2<K: Kernel>(kernel: K) {
 #[target_feature(enable = "avx2,fma,avx512f,avx512dq,avx512bw,avx512vl")]
 unsafe fn avx512<K: Kernel>(kernel: K) {
     // SAFETY: the caller's CPU has AVX-512.
-    unsafe { kernel.run::<Avx512<false>>() }
+    unsafe { kernel.run::<Avx512<false, false>>() }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma,avx512f,avx512dq,avx512bw,avx512vl,avx512bf16")]
 unsafe fn avx512_bf16<K: Kernel>(kernel: K) {
     // SAFETY: the caller's CPU has AVX-512 with bf16.
-    unsafe { kernel.run::<Avx512<true>>() }
+    unsafe { kernel.run::<Avx512<true, false>>() }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,avx512f,avx512dq,avx512bw,avx512vl,avx512bf16")]
+unsafe fn amx<K: Kernel>(kernel: K) {
+    // SAFETY: the caller's CPU has AVX-512 with bf16, and AMX.
+    unsafe { kernel.run::<Avx512<true, true>>() }
 }

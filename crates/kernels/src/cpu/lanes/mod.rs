@@ -5,11 +5,18 @@
 //! [`fma_pairs`](Lanes::fma_pairs) adds both products at once.
 mod portable;
 #[cfg(target_arch = "x86_64")]
+mod tiles;
+#[cfg(target_arch = "x86_64")]
 mod x86;
 
 pub(crate) use portable::Portable;
 #[cfg(target_arch = "x86_64")]
+pub(crate) use tiles::are_tiles_available;
+#[cfg(target_arch = "x86_64")]
 pub(crate) use x86::{Avx2, Avx512};
+
+/// Rows, and words of the summed axis, that a unit for whole tiles takes at once.
+pub(crate) const TILE: usize = 16;
 
 /// A vector of `N` numbers and what kernels do with it.
 ///
@@ -24,6 +31,25 @@ pub(crate) trait Lanes: Copy {
     const N: usize;
     /// Rows of a GEMM tile: with three vectors per row, as many as the registers hold.
     const ROWS: usize;
+    /// Whether there is a unit that multiplies whole tiles of bf16 numbers.
+    const HAS_TILES: bool = false;
+
+    /// Prepares this thread's unit for tiles, which keeps its state until [`close_tiles`](Lanes::close_tiles).
+    unsafe fn open_tiles() {}
+    /// Gives that state up: it slows down every change of threads.
+    unsafe fn close_tiles() {}
+    /// `to = A·B` for `TILE` rows of `A` and `W ≤ 3` vectors of columns of `B`, over `steps·TILE` words of two bf16
+    /// numbers; `a_row` and `b_row` words from one row to the next. `to` is `[TILE, W·TILE]`.
+    unsafe fn multiply_tiles<const W: usize>(
+        _steps: usize,
+        _a: *const f32,
+        _a_row: usize,
+        _b: *const f32,
+        _b_row: usize,
+        _to: *mut f32,
+    ) {
+        unreachable!("only where HAS_TILES")
+    }
 
     unsafe fn splat(value: f32) -> Self::V;
     /// Reads `N` numbers.

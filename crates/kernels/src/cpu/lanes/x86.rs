@@ -1,8 +1,8 @@
-//! AVX2 with FMA, and AVX-512 with and without its instructions for bf16.
+//! AVX2 with FMA, and AVX-512 with and without its instructions for bf16, and with AMX.
 
 use std::arch::x86_64::*;
 
-use super::Lanes;
+use super::{Lanes, tiles};
 
 /// AVX2 and FMA: 8 numbers, 16 registers.
 #[derive(Clone, Copy)]
@@ -179,18 +179,39 @@ unsafe fn first(n: usize) -> __m256i {
     }
 }
 
-/// AVX-512 (F, BW, VL): 16 numbers, 32 registers; with or without instructions for bf16.
+/// AVX-512 (F, DQ, BW, VL): 16 numbers, 32 registers; with or without instructions for bf16, and AMX beside those.
 #[derive(Clone, Copy)]
-pub(crate) struct Avx512<const BF16: bool>;
+pub(crate) struct Avx512<const BF16: bool, const AMX: bool>;
 
 #[allow(
     clippy::undocumented_unsafe_blocks,
     reason = "one argument for all of them, above"
 )]
-impl<const BF16: bool> Lanes for Avx512<BF16> {
+impl<const BF16: bool, const AMX: bool> Lanes for Avx512<BF16, AMX> {
     type V = __m512;
     const N: usize = 16;
     const ROWS: usize = 8;
+    const HAS_TILES: bool = AMX;
+
+    #[inline(always)]
+    unsafe fn open_tiles() {
+        unsafe { tiles::open() }
+    }
+    #[inline(always)]
+    unsafe fn close_tiles() {
+        unsafe { tiles::close() }
+    }
+    #[inline(always)]
+    unsafe fn multiply_tiles<const W: usize>(
+        steps: usize,
+        a: *const f32,
+        a_row: usize,
+        b: *const f32,
+        b_row: usize,
+        to: *mut f32,
+    ) {
+        unsafe { tiles::multiply::<W>(steps, a, a_row, b, b_row, to) }
+    }
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> __m512 {
