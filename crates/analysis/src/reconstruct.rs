@@ -140,7 +140,10 @@ mod tests {
                 in_chans,
                 ..EncoderConfig::default()
             },
-            decoder: DecoderConfig { depth: 1, dim: 8 },
+            decoder: DecoderConfig {
+                dim: 8,
+                ..DecoderConfig::default()
+            },
             norm_pix_loss,
             ..FcmaeConfig::default()
         };

@@ -1,6 +1,6 @@
 //! The masking, proved: what this machine computes against the definition, for one configuration.
 
-use fcmae_encoder::{EncoderConfig, EncoderError, Pass, SparseEncoder, masked_dense};
+use fcmae_encoder::{EncoderConfig, EncoderError, EncoderKind, Pass, SparseEncoder, masked_dense};
 use fcmae_kernels::{GrnScope, pack_tiles};
 use fcmae_masking::{MaskConfig, MaskError, PatchGrid, PatchMask, RandomMask, VisibleLayout};
 use fcmae_random::{Purpose, Stream, hash64};
@@ -45,6 +45,11 @@ pub enum VerifyError {
     /// A size or ratio that does not fit.
     #[error(transparent)]
     Mask(#[from] MaskError),
+    /// A dense encoder.
+    #[error(
+        "`model.encoder` = \"dense\" masks nothing inside, so there is nothing to verify; use \"sparse\" or \"masked_dense\""
+    )]
+    Dense,
 }
 
 /// One row of the table.
@@ -92,15 +97,19 @@ impl Report {
 }
 
 /// Verifies an encoder of this configuration with random parameters (gamma, beta and biases too: at their start
-/// GRN is the identity and hides every mistake), in f64 and f32, in both GRN scopes, on every size.
+/// GRN is the identity and hides every mistake), in f64 and f32, in both GRN scopes, on every size. Batch
+/// normalization is verified as evaluation computes it.
 ///
 /// # Errors
-/// A configuration that cannot be built, a size that the stride does not divide, a ratio that does not fit.
+/// A configuration that cannot be built or does not mask, a size that the stride does not divide, a ratio that does not fit.
 pub fn verify(config: &EncoderConfig, options: &VerifyOptions) -> Result<Report, VerifyError> {
     let config = EncoderConfig {
         drop_path: 0.0,
         ..config.clone()
     };
+    if config.encoder == EncoderKind::Dense {
+        return Err(VerifyError::Dense);
+    }
     let mut checks = Vec::new();
     for &(height, width) in &options.sizes {
         for grn_scope in [GrnScope::Sample, GrnScope::Batch] {
@@ -148,9 +157,7 @@ impl Subject {
         randomise(&vs, options.seed);
         let grid = PatchGrid::for_image(height, width, config.total_stride())?;
         let ids: Vec<u64> = (0..options.images.max(2) as u64).collect();
-        let sampler = RandomMask::new(MaskConfig {
-            mask_ratio: options.mask_ratio,
-        });
+        let sampler = RandomMask::new(MaskConfig::random(options.mask_ratio));
         let mask = sampler.sample(grid, options.seed, 0, &ids)?;
         let shape = [ids.len(), config.in_chans, height, width].map(|s| s as i64);
         let images = normal(&shape, options.seed, "images")
@@ -196,7 +203,10 @@ impl Subject {
             let packed = self
                 .encoder
                 .forward_stages(&self.images, &self.layout, &Pass::default());
-            (packed, masked_dense(&self.encoder, &self.images, &self.mask))
+            (
+                packed,
+                masked_dense(&self.encoder, &self.images, &self.mask, &Pass::default()),
+            )
         });
         let stages = packed.iter().zip(&dense).enumerate();
         let all =
@@ -213,7 +223,8 @@ impl Subject {
     /// The gradient of a random linear function of the output in every parameter and the pixels.
     fn gradients(&self) -> Option<Check> {
         let images = self.images.detach().set_requires_grad(true);
-        let mut leaves: Vec<(String, Tensor)> = self.vs.variables().into_iter().collect();
+        let parameters = self.vs.variables().into_iter().filter(|(_, t)| t.requires_grad());
+        let mut leaves: Vec<(String, Tensor)> = parameters.collect();
         leaves.push(("pixels".to_owned(), images.shallow_clone()));
         let gradients = |output: Tensor| {
             let probe = normal(&output.size(), self.seed, "probe")
@@ -223,7 +234,7 @@ impl Subject {
             Tensor::run_backward(&[(output * probe).sum(self.kind)], &inputs, false, false)
         };
         let ours = gradients(self.encoder.forward(&images, &self.layout, &Pass::default()));
-        let dense = masked_dense(&self.encoder, &images, &self.mask).pop()?;
+        let dense = masked_dense(&self.encoder, &images, &self.mask, &Pass::default()).pop()?;
         let reference = gradients(pack_tiles(&dense, &self.layout));
         let pairs = leaves.iter().zip(ours.iter().zip(&reference));
         let (worst, value) = largest(pairs.map(|((name, _), (a, b))| (name.clone(), deviation(a, b))));
@@ -329,7 +340,7 @@ fn largest(all: impl Iterator<Item = (String, f64)>) -> (String, f64) {
 
 #[cfg(test)]
 mod tests {
-    use fcmae_blocks::BlockKind;
+    use fcmae_blocks::{BlockKind, ResponseKind};
 
     use super::*;
 
@@ -353,6 +364,29 @@ mod tests {
             assert!(report.passed(), "{report:#?}");
             assert_eq!(report.checks.len(), 2 * 2 * (4 + 3)); // sizes × precisions × (scope sample + scope batch)
         }
+    }
+
+    #[test]
+    fn alternatives_are_verified_too_and_a_dense_encoder_is_refused() {
+        let options = VerifyOptions {
+            sizes: vec![(16, 16)],
+            ..VerifyOptions::default()
+        };
+        for kind in [ResponseKind::Bn, ResponseKind::Cbam] {
+            let mut config = tiny();
+            config.response.kind = Some(kind);
+            let report = verify(&config, &options).unwrap();
+            assert!(report.passed(), "{report:#?}");
+        }
+        let dense = EncoderConfig {
+            encoder: EncoderKind::Dense,
+            ..tiny()
+        };
+        let message = verify(&dense, &options).unwrap_err().to_string();
+        assert!(
+            message.starts_with("`model.encoder` = \"dense\" masks nothing"),
+            "{message}"
+        );
     }
 
     #[test]

@@ -1,13 +1,14 @@
-//! The ConvNeXt block of V1 and V2.
+//! The ConvNeXt block of V1 and V2, and of the paper's alternatives.
 
-use fcmae_kernels::{BlockOptions, BlockParams, End, GrnScope, Middle};
+use fcmae_kernels::{BlockOptions, BlockParams, End, GrnScope, Middle, depthwise, drop_path, gelu};
 use fcmae_masking::VisibleLayout;
 use serde::{Deserialize, Serialize};
 use tch::{Tensor, nn};
 
 use crate::drop_path::DropPath;
-use crate::norm::{Grn, LayerNorm, LayerScale};
+use crate::parts::{Affine, LayerNorm, LayerScale};
 use crate::pass::Pass;
+use crate::response::{Grn, Placement, Response, ResponseConfig};
 
 /// Which generation of ConvNeXt.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,9 +24,11 @@ pub enum BlockKind {
 /// What a block is made of and how it behaves.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BlockConfig {
-    /// V1 or V2.
+    /// V1 or V2: whether there is LayerScale, and what the response is where `response` does not say.
     pub kind: BlockKind,
-    /// Over which sites GRN's norm runs (V2).
+    /// What stands in GRN's place.
+    pub response: ResponseConfig,
+    /// Over which sites GRN's norm runs.
     pub grn_scope: GrnScope,
     /// Start of LayerScale's `gamma` (V1; the reference uses 1e-6).
     pub layer_scale_init: f64,
@@ -37,6 +40,7 @@ impl Default for BlockConfig {
     fn default() -> BlockConfig {
         BlockConfig {
             kind: BlockKind::V2,
+            response: ResponseConfig::default(),
             grn_scope: GrnScope::Sample,
             layer_scale_init: 1e-6,
             drop_path: DropPath { rate: 0.0, index: 0 },
@@ -44,34 +48,27 @@ impl Default for BlockConfig {
     }
 }
 
-/// `y = x + DropPath(W₂·GRN(GELU(W₁·LN(dw(x)))))` (V2 §4, Fig. 5; V1: LayerScale instead of GRN).
+/// `y = x + DropPath(W₂·GRN(GELU(W₁·LN(dw(x)))))` (V2 §4, Fig. 5; V1: LayerScale instead of GRN; the alternatives of
+/// Table 2: another [`Response`] instead of GRN).
 #[derive(Debug)]
 pub struct Block {
-    dwconv: Affine,
-    norm: LayerNorm,
-    pwconv1: Affine,
-    grn: Option<Grn>,
-    pwconv2: Affine,
-    layer_scale: Option<LayerScale>,
-    grn_scope: GrnScope,
-    drop_path: DropPath,
-}
-
-/// A weight and a bias.
-#[derive(Debug)]
-struct Affine {
-    weight: Tensor,
-    bias: Tensor,
-}
-
-impl Affine {
-    /// Zeros, until the store is initialised.
-    fn new(path: &nn::Path, weight: &[i64]) -> Affine {
-        Affine {
-            weight: path.zeros("weight", weight),
-            bias: path.zeros("bias", &weight[..1]),
-        }
-    }
+    /// Depthwise convolution, `[C, 1, 7, 7]`.
+    pub dwconv: Affine,
+    /// LayerNorm before the linear maps.
+    pub norm: LayerNorm,
+    /// First linear map, `[4C, C]`.
+    pub pwconv1: Affine,
+    /// What stands in GRN's place.
+    pub response: Response,
+    /// Where that is.
+    pub placement: Placement,
+    /// Second linear map, `[C, 4C]`.
+    pub pwconv2: Affine,
+    /// V1's scale of the branch.
+    pub layer_scale: Option<LayerScale>,
+    /// Stochastic depth.
+    pub drop_path: DropPath,
+    is_in_kernels: bool,
 }
 
 impl Block {
@@ -80,33 +77,70 @@ impl Block {
     #[must_use]
     pub fn new(path: &nn::Path, channels: i64, config: &BlockConfig) -> Block {
         let c = channels;
+        let BlockConfig {
+            kind,
+            response,
+            grn_scope,
+            ..
+        } = *config;
+        let width = match response.placement {
+            Placement::AfterGelu => 4 * c,
+            Placement::AfterDwconv | Placement::AfterPwconv2 => c,
+        };
         Block {
             dwconv: Affine::new(&(path / "dwconv"), &[c, 1, 7, 7]),
             norm: LayerNorm::new(&(path / "norm"), c),
             pwconv1: Affine::new(&(path / "pwconv1"), &[4 * c, c]),
-            grn: (config.kind == BlockKind::V2).then(|| Grn::new(&(path / "grn"), 4 * c)),
+            response: Response::new(path, width, response.kind_in(kind), &response, grn_scope),
+            placement: response.placement,
             pwconv2: Affine::new(&(path / "pwconv2"), &[c, 4 * c]),
-            layer_scale: (config.kind == BlockKind::V1)
-                .then(|| LayerScale::new(path, c, config.layer_scale_init)),
-            grn_scope: config.grn_scope,
+            layer_scale: (kind == BlockKind::V1).then(|| LayerScale::new(path, c, config.layer_scale_init)),
             drop_path: config.drop_path,
+            is_in_kernels: response.is_in_kernels(kind),
         }
     }
 
     /// Packed `[V, p, p, C]` → the same.
     pub fn forward(&self, x: &Tensor, layout: &VisibleLayout, pass: &Pass) -> Tensor {
         let factors = self.drop_path.factors(pass.draws);
+        if !self.is_in_kernels {
+            return self.composed(x, layout, pass, factors.as_deref());
+        }
         let options = BlockOptions {
-            grn_scope: self.grn_scope,
+            grn_scope: match &self.response {
+                Response::Grn(grn) => grn.form.scope,
+                _ => GrnScope::Sample,
+            },
             drop_path: factors.as_deref(),
             activation: pass.activation,
         };
         fcmae_kernels::block(x, &self.params(), layout, &options)
     }
 
+    /// The block, one operation after the other; each is differentiated and kept by libtorch.
+    fn composed(&self, x: &Tensor, layout: &VisibleLayout, pass: &Pass, factors: Option<&[f32]>) -> Tensor {
+        let respond = |x: Tensor, here: Placement| match here == self.placement {
+            true => self.response.forward(&x, layout, pass),
+            false => x,
+        };
+        let h = depthwise(x, &self.dwconv.weight, &self.dwconv.bias, layout); // [V, p, p, C]
+        let h = respond(h, Placement::AfterDwconv);
+        let h = self.pwconv1.linear(&self.norm.forward(&h)); // [V, p, p, 4C]
+        let h = respond(gelu(&h), Placement::AfterGelu);
+        let h = self.pwconv2.linear(&h); // [V, p, p, C]
+        let h = respond(h, Placement::AfterPwconv2);
+        let h = match &self.layer_scale {
+            Some(scale) => scale.forward(&h),
+            None => h,
+        };
+        match factors {
+            Some(factors) => x + drop_path(&h, factors),
+            None => x + h,
+        }
+    }
+
     /// The parameters, borrowed, as the kernels take them.
-    #[must_use]
-    pub fn params(&self) -> BlockParams<'_> {
+    fn params(&self) -> BlockParams<'_> {
         BlockParams {
             dwconv_weight: &self.dwconv.weight,
             dwconv_bias: &self.dwconv.bias,
@@ -114,9 +148,9 @@ impl Block {
             norm_bias: &self.norm.bias,
             pwconv1_weight: &self.pwconv1.weight,
             pwconv1_bias: &self.pwconv1.bias,
-            middle: match &self.grn {
-                Some(Grn { gamma, beta }) => Middle::Grn { gamma, beta },
-                None => Middle::Nothing,
+            middle: match &self.response {
+                Response::Grn(Grn { gamma, beta, .. }) => Middle::Grn { gamma, beta },
+                _ => Middle::Nothing,
             },
             pwconv2_weight: &self.pwconv2.weight,
             pwconv2_bias: &self.pwconv2.bias,
@@ -126,10 +160,35 @@ impl Block {
             },
         }
     }
+}
 
-    /// Over which sites this block's GRN runs.
-    #[must_use]
-    pub fn grn_scope(&self) -> GrnScope {
-        self.grn_scope
+#[cfg(test)]
+mod tests {
+    use fcmae_masking::PatchGrid;
+    use tch::{Device, Kind};
+
+    use super::*;
+
+    /// Alternatives are composed as the kernels' own blocks are: the composition of V1 and V2 is their block.
+    #[test]
+    fn composed_of_operations_or_one_call_of_the_kernels() {
+        for kind in [BlockKind::V1, BlockKind::V2] {
+            let mut vs = nn::VarStore::new(Device::Cpu);
+            let config = BlockConfig {
+                kind,
+                ..BlockConfig::default()
+            };
+            let block = Block::new(&vs.root(), 6, &config);
+            vs.set_kind(Kind::Double);
+            tch::manual_seed(1);
+            for parameter in vs.variables().into_values() {
+                let _ = tch::no_grad(|| parameter.shallow_clone().uniform_(-1.0, 1.0));
+            }
+            let layout = VisibleLayout::full(2, PatchGrid { rows: 2, cols: 2 });
+            let x = Tensor::randn([8, 2, 2, 6], (Kind::Double, Device::Cpu));
+            let pass = Pass::default();
+            let difference = block.forward(&x, &layout, &pass) - block.composed(&x, &layout, &pass, None);
+            assert!(difference.abs().max().double_value(&[]) < 1e-12, "{kind:?}");
+        }
     }
 }

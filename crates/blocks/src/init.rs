@@ -22,7 +22,7 @@ pub enum Distribution {
 /// Draws every weight of `vs` from the truncated normal with std 0.02 (fact sheet §1.5, §2.8 `"truncated"`).
 ///
 /// Weights are the tensors with two dimensions or more; biases, LayerNorm, GRN and LayerScale keep the
-/// constants they were created with (0, 1, 0 and `layer_scale_init`).
+/// constants they were created with (0, 1, 0 and `layer_scale_init`), and so do a norm's running statistics.
 pub fn initialise(vs: &nn::VarStore, seed: u64) {
     for (name, tensor) in vs.variables() {
         let is_weight = tensor.dim() > 1 && !name.ends_with("grn.gamma") && !name.ends_with("grn.beta");

@@ -1,10 +1,14 @@
-//! The ConvNeXt block, V1 and V2: parameters, their names, and how they start.
+//! The ConvNeXt block, V1, V2 and the paper's alternatives: parameters, their names, and how they start.
 //!
 //! [`Block`] owns the parameters of one block in a [`VarStore`](tch::nn::VarStore), under the names of the
-//! reference (`dwconv.weight`, `grn.gamma`, …), and computes it with [`fcmae_kernels::block`]. [`LayerNorm`],
-//! [`Grn`] and [`LayerScale`] are its parts; [`DropPath`] with [`DropPathDraws`] is stochastic depth from a
-//! keyed generator, so that a step is repeatable. A [`Pass`] says how one pass is computed: these draws, and what is
-//! kept for the backward pass ([`Activation`]). [`initialise`] draws every weight of a store.
+//! reference (`dwconv.weight`, `grn.gamma`, …), and computes it with [`fcmae_kernels::block`]. [`Affine`],
+//! [`LayerNorm`], [`LayerScale`] and a [`Response`] are its parts; [`DropPath`] with [`DropPathDraws`] is stochastic
+//! depth from a keyed generator, so that a step is repeatable. A [`Pass`] says how one pass is computed: these draws,
+//! and what is kept for the backward pass ([`Activation`]). [`initialise`] draws every weight of a store.
+//!
+//! What stands between GELU and the second linear map is a [`Response`], as [`ResponseConfig`] says: [`Grn`] in all the
+//! forms of Tables 2a–c and 16, nothing, a norm (LRN, BN, LN), or a gate (SE, CBAM). With GRN in the paper's form or
+//! nothing the block is one call of the kernels; with anything else it is composed of their operations.
 //!
 //! | symbol | meaning |
 //! |---|---|
@@ -31,12 +35,17 @@
 mod block;
 mod drop_path;
 mod init;
-mod norm;
+mod parts;
 mod pass;
+mod response;
 
 pub use block::{Block, BlockConfig, BlockKind};
 pub use drop_path::{DropPath, DropPathDraws};
 pub use fcmae_kernels::Activation;
 pub use init::{Distribution, initialise, redraw};
-pub use norm::{Grn, LayerNorm, LayerScale};
+pub use parts::{Affine, LayerNorm, LayerScale};
 pub use pass::Pass;
+pub use response::{
+    Aggregation, BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, BatchNorm, Bottleneck, Cbam, Components, Grn, GrnForm,
+    Normalizer, Placement, Response, ResponseConfig, ResponseError, ResponseKind, SqueezeExcite, lrn,
+};

@@ -202,3 +202,73 @@ fn names_say_the_format() {
         assert!(!out.exists());
     }
 }
+
+/// A file of fcmae may say that it holds what no other program has; then its names are taken as they are.
+#[test]
+fn alternatives_are_read_where_the_file_says_so_and_written_for_nobody_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("model.safetensors");
+    let mut tensors = weights("official_fcmae_train.pth").fcmae_tensors();
+    let scalar = || TensorData::from_f32(vec![1], &[0.5]).unwrap();
+    let renamed: Vec<String> = tensors
+        .keys()
+        .filter(|name| name.contains("encoder.") && name.contains(".grn."))
+        .cloned()
+        .collect();
+    for name in renamed {
+        tensors.remove(&name);
+        tensors.insert(
+            name.replace(".grn.gamma", ".bn.running_mean")
+                .replace(".grn.beta", ".se.fc1.bias"),
+            scalar(),
+        );
+    }
+    tensors.insert("decoder.1.expand.weight".into(), scalar());
+    let says = |pairs: &[(&str, &str)]| {
+        pairs
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect::<Metadata>()
+    };
+    let read = |metadata: &Metadata| {
+        write_safetensors(&file, &tensors, metadata).unwrap();
+        read_weights(&file)
+    };
+    assert!(
+        read(&Metadata::new())
+            .unwrap_err()
+            .to_string()
+            .contains("neither GRN (V2) nor LayerScale (V1)")
+    );
+    assert!(
+        read(&says(&[("fcmae.response", "bn")]))
+            .unwrap_err()
+            .to_string()
+            .contains("decoder.1.expand.weight")
+    );
+
+    let weights = read(&says(&[("fcmae.response", "bn"), ("fcmae.decoder", "unet")])).unwrap();
+    assert_eq!(weights.fcmae_tensors(), tensors);
+    assert_eq!(weights.architecture.decoder, None);
+    let out = folder.path().join("out.pth");
+    let refused = export_weights(&weights, Target::Timm, &out, &Preprocessing::imagenet(3))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        refused.contains("(bn stands in GRN's place), and timm has no such network"),
+        "{refused}"
+    );
+    let (_folder, native, _) = exported(&weights, Target::Native, "native.safetensors");
+    assert_eq!(native, tensors);
+
+    // another decoder alone keeps nobody from the encoder
+    tensors = self::weights("official_fcmae_train.pth").fcmae_tensors();
+    tensors.insert("decoder.1.expand.weight".into(), scalar());
+    write_safetensors(&file, &tensors, &says(&[("fcmae.decoder", "unet")])).unwrap();
+    let (_folder, encoder, notes) = exported(&read_weights(&file).unwrap(), Target::Official, "w.pt");
+    assert_eq!(
+        encoder,
+        read_tensors(golden("official_fcmae_released.pt")).unwrap()
+    );
+    assert_eq!(notes, ["official has no place for the decoder: it is left out"]);
+}

@@ -1,6 +1,6 @@
 //! What an encoder is made of, and the size family's defaults.
 
-use fcmae_blocks::{BlockConfig, BlockKind, DropPath};
+use fcmae_blocks::{BlockConfig, BlockKind, DropPath, ResponseConfig, ResponseError, ResponseKind};
 use fcmae_kernels::GrnScope;
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +19,7 @@ pub struct EncoderConfig {
     /// Side of the stem's patches in pixels; the total stride, which is the mask's patch size, is
     /// `stem_stride · 2^(stages − 1)`. Standard: 4, so 32.
     pub stem_stride: usize,
-    /// `"v2"` (GRN) or `"v1"` (LayerScale).
+    /// `"v2"` (GRN) or `"v1"` (LayerScale); `response` can put something else in GRN's place, in both.
     pub block: BlockKind,
     /// GRN's norm over the visible sites of each image (`"sample"`, the paper) or of the whole batch (`"batch"`,
     /// the reference's sparse code).
@@ -28,6 +28,39 @@ pub struct EncoderConfig {
     pub drop_path: f64,
     /// Start of V1's LayerScale.
     pub layer_scale_init: f64,
+    /// How hidden patches are kept from the encoder in pre-training: `"sparse"`, `"masked_dense"` or `"dense"`. After
+    /// it every one of them is the dense network, with the same weights.
+    pub encoder: EncoderKind,
+    /// What stands in the images in place of hidden patches, for a dense encoder: `"token"` or `"zero"`.
+    pub dense_fill: DenseFill,
+    /// What stands in GRN's place (paper Tables 2 and 16).
+    pub response: ResponseConfig,
+}
+
+/// How hidden patches are kept from the encoder (paper §3 and its table "sparse or not": 83.7 against 79.3 dense).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EncoderKind {
+    /// Visible patches are packed: what is hidden does not exist.
+    #[default]
+    Sparse,
+    /// The same function on whole maps, masked after every step: what a hidden patch costs, and no more.
+    MaskedDense,
+    /// The dense network on images whose hidden patches are replaced, as [`DenseFill`] says, with no mask inside: the
+    /// replacement takes part in every convolution and in GRN's statistics.
+    Dense,
+}
+
+/// What stands in place of hidden patches in the images of a dense encoder.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DenseFill {
+    /// Learned pixels, one patch of the stem, repeated (`mask_token`, `[1, C, s, s]`): through the stem they are one
+    /// learned vector, as in SimMIM (arXiv 2111.09886).
+    #[default]
+    Token,
+    /// Zeros: the mean of normalised images.
+    Zero,
 }
 
 impl Default for EncoderConfig {
@@ -43,6 +76,9 @@ impl Default for EncoderConfig {
             grn_scope: GrnScope::Sample,
             drop_path: 0.0,
             layer_scale_init: 1e-6,
+            encoder: EncoderKind::Sparse,
+            dense_fill: DenseFill::Token,
+            response: ResponseConfig::default(),
         }
     }
 }
@@ -71,6 +107,9 @@ pub enum EncoderError {
         /// Length of `dims`.
         dims: usize,
     },
+    /// What stands in GRN's place.
+    #[error(transparent)]
+    Response(#[from] ResponseError),
 }
 
 impl EncoderConfig {
@@ -132,7 +171,42 @@ impl EncoderConfig {
         if !self.layer_scale_init.is_finite() {
             return value("layer_scale_init", &self.layer_scale_init, "a finite number");
         }
-        Ok(())
+        if self.dense_fill != DenseFill::Token && self.encoder != EncoderKind::Dense {
+            return value(
+                "dense_fill",
+                &"zero",
+                "left out where `model.encoder` is not \"dense\"",
+            );
+        }
+        Ok(self.response.validate(self.block)?)
+    }
+
+    /// What stands in GRN's place, in words, where that makes it a network that is neither V1 nor V2.
+    #[must_use]
+    pub fn alternative(&self) -> Option<String> {
+        let kind = self.response.kind_in(self.block);
+        let published = match self.block {
+            BlockKind::V1 => ResponseKind::None,
+            BlockKind::V2 => ResponseKind::Grn,
+        };
+        match kind {
+            _ if kind == published && self.response.is_in_kernels(self.block) => None,
+            ResponseKind::Grn if self.block == BlockKind::V2 => Some("grn of another form".to_owned()),
+            ResponseKind::None => Some("nothing".to_owned()),
+            _ => Some(kind.name().to_owned()),
+        }
+    }
+
+    /// What of this network the fast kernels do not serve, for a run's first line; `pretrains`: hidden patches matter.
+    #[must_use]
+    pub fn off_kernels(&self, pretrains: bool) -> Option<&'static str> {
+        if pretrains && self.encoder == EncoderKind::MaskedDense {
+            Some("the encoder on whole maps by libtorch operations")
+        } else if !self.response.is_in_kernels(self.block) {
+            Some("the encoder's blocks by libtorch operations")
+        } else {
+            None
+        }
     }
 
     /// The configuration of each block, stage by stage: the same but for the rate of DropPath.
@@ -145,6 +219,7 @@ impl EncoderConfig {
         let stage = |&depth: &usize| {
             let block = |drop_path| BlockConfig {
                 kind: self.block,
+                response: self.response,
                 grn_scope: self.grn_scope,
                 layer_scale_init: self.layer_scale_init,
                 drop_path,
@@ -190,6 +265,14 @@ mod tests {
         check(
             |c| c.drop_path = 1.0,
             "`model.drop_path` = 1.0: must be at least 0 and below 1",
+        );
+        check(
+            |c| c.dense_fill = DenseFill::Zero,
+            "`model.dense_fill` = \"zero\": must be left out where `model.encoder` is not \"dense\"",
+        );
+        check(
+            |c| (c.block, c.response.residual) = (BlockKind::V1, false),
+            "`model.response.residual` has no effect where `model.response.kind` is \"none\"; leave one of them out",
         );
     }
 

@@ -34,7 +34,7 @@ fn maps_are_those_of_the_dense_network() {
     let images = Tensor::randn([2, 3, 32, 48], (Kind::Double, Device::Cpu));
     let maps = pyramid.forward(&images, &Pass::default()).unwrap();
     let mask = PatchMask::none_hidden(PatchGrid { rows: 2, cols: 3 }, 2);
-    let expected = masked_dense(pyramid.encoder(), &images, &mask);
+    let expected = masked_dense(pyramid.encoder(), &images, &mask, &Pass::default());
     assert_eq!(pyramid.strides(), [2, 4, 8, 16]);
     for ((map, expected), (stride, &channels)) in maps
         .iter()

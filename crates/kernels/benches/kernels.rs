@@ -123,7 +123,7 @@ fn ceiling(criterion: &mut Criterion, Precision { name, kind }: Precision) {
 /// The visible patches of a batch at mask ratio 0.6.
 fn visible(model: &Model) -> VisibleLayout {
     let ids: Vec<u64> = (0..model.batch as u64).collect();
-    let sampler = RandomMask::new(MaskConfig { mask_ratio: 0.6 });
+    let sampler = RandomMask::new(MaskConfig::random(0.6));
     VisibleLayout::from(
         &sampler
             .sample(GRID, 0, 0, &ids)

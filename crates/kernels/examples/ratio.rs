@@ -39,7 +39,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let grid = PatchGrid { rows: 7, cols: 7 };
     for mask_ratio in [0.3, 0.6, 0.9] {
-        let mask = RandomMask::new(MaskConfig { mask_ratio }).sample(grid, 0, 0, &[0, 1, 2, 3])?;
+        let mask = RandomMask::new(MaskConfig::random(mask_ratio)).sample(grid, 0, 0, &[0, 1, 2, 3])?;
         let layout = VisibleLayout::from(&mask);
         let x = Tensor::randn([layout.rows() as i64, 8, 8, C], f32s);
         let start = Instant::now();

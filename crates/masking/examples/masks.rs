@@ -5,7 +5,7 @@ use fcmae_masking::{MaskConfig, MaskError, PatchGrid, RandomMask, VisibleLayout}
 
 fn main() -> Result<(), MaskError> {
     let grid = PatchGrid::for_image(160, 224, 32)?;
-    let sampler = RandomMask::new(MaskConfig { mask_ratio: 0.6 });
+    let sampler = RandomMask::new(MaskConfig::random(0.6));
     let mask = sampler.sample(grid, 7, 0, &[11, 12])?;
 
     for image in 0..mask.images() {
@@ -32,7 +32,7 @@ fn main() -> Result<(), MaskError> {
         assert_eq!(layout.slots()[flat as usize] as usize, row);
     }
 
-    let refused = RandomMask::new(MaskConfig { mask_ratio: 0.99 }).sample(grid, 7, 0, &[11]);
+    let refused = RandomMask::new(MaskConfig::random(0.99)).sample(grid, 7, 0, &[11]);
     println!(
         "ratio 0.99: {}",
         refused.map_or_else(|error| error.to_string(), |_| unreachable!())

@@ -1,9 +1,10 @@
-//! How many patches are hidden.
+//! How many patches are hidden, and how they lie.
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::MaskError;
 use crate::grid::PatchGrid;
+use crate::kind::MaskKind;
 
 /// How patches are hidden (ConvNeXt V2 paper, §3).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -12,15 +13,26 @@ pub struct MaskConfig {
     /// Share of patches hidden, above 0 and below 1. Paper: 0.6. The number of visible patches is
     /// [`len_keep`], so the share really hidden can be a little higher (at `L` = 49: 30/49 = 0.612).
     pub mask_ratio: f64,
+    /// How the hidden patches lie: `"random"` (the paper), `"block"` or `"grid"`.
+    pub kind: MaskKind,
 }
 
 impl Default for MaskConfig {
     fn default() -> Self {
-        MaskConfig { mask_ratio: 0.6 }
+        MaskConfig::random(0.6)
     }
 }
 
 impl MaskConfig {
+    /// Random masks that hide this share of the patches.
+    #[must_use]
+    pub fn random(mask_ratio: f64) -> MaskConfig {
+        MaskConfig {
+            mask_ratio,
+            kind: MaskKind::Random,
+        }
+    }
+
     /// Checks that at least one patch of `grid` stays visible and at least one is hidden.
     ///
     /// # Errors
@@ -76,7 +88,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn check(rows: usize, cols: usize, mask_ratio: f64) -> Result<(), MaskError> {
-        MaskConfig { mask_ratio }.validate(&PatchGrid { rows, cols })
+        MaskConfig::random(mask_ratio).validate(&PatchGrid { rows, cols })
     }
 
     #[test]

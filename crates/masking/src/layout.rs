@@ -182,7 +182,7 @@ mod tests {
         ) {
             let grid = PatchGrid { rows, cols };
             let ids: Vec<u64> = (0..images as u64).collect();
-            let mask = RandomMask::new(MaskConfig { mask_ratio }).sample(grid, seed, 0, &ids).unwrap();
+            let mask = RandomMask::new(MaskConfig::random(mask_ratio)).sample(grid, seed, 0, &ids).unwrap();
             let layout = VisibleLayout::from(&mask);
             let (l, k) = (grid.patches(), layout.visible_per_image());
 

@@ -1,7 +1,7 @@
 //! Which patches the encoder may see. Masks only: no features, no weights, no libtorch.
 //!
 //! [`PatchGrid`] cuts an image into `L = rows·cols` patches, numbered row by row; [`RandomMask`] draws a
-//! [`PatchMask`] for a batch; [`VisibleLayout`] numbers what is left, and is what the sparse encoder's
+//! [`PatchMask`] for a batch, of a [`MaskKind`]; [`VisibleLayout`] numbers what is left, and is what the sparse encoder's
 //! kernels are given.
 //!
 //! **Sense of a mask, everywhere: `true` (1) = hidden, `false` (0) = visible.**
@@ -23,7 +23,7 @@
 //! use fcmae_masking::{MaskConfig, PatchGrid, RandomMask, VisibleLayout};
 //!
 //! let grid = PatchGrid::for_image(224, 224, 32)?;
-//! let sampler = RandomMask::new(MaskConfig { mask_ratio: 0.6 });
+//! let sampler = RandomMask::new(MaskConfig::random(0.6));
 //! let mask = sampler.sample(grid, 7, 0, &[100, 101])?;
 //! let layout = VisibleLayout::from(&mask);
 //! assert_eq!((grid.patches(), layout.visible_per_image(), layout.rows()), (49, 19, 38));
@@ -37,6 +37,7 @@
 mod config;
 mod error;
 mod grid;
+mod kind;
 mod layout;
 mod mask;
 mod sampler;
@@ -44,6 +45,7 @@ mod sampler;
 pub use config::{MaskConfig, len_keep};
 pub use error::MaskError;
 pub use grid::PatchGrid;
+pub use kind::MaskKind;
 pub use layout::VisibleLayout;
 pub use mask::PatchMask;
 pub use sampler::RandomMask;

@@ -1,13 +1,13 @@
-//! Random masks, keyed by seed, epoch and sample.
+//! Masks drawn from streams that seed, epoch and sample are the key of.
 
 use fcmae_random::{Purpose, Stream};
 
-use crate::config::MaskConfig;
+use crate::config::{MaskConfig, len_keep};
 use crate::error::MaskError;
 use crate::grid::PatchGrid;
 use crate::mask::PatchMask;
 
-/// Uniformly random masks (paper §3; the reference draws normal noise per patch and sorts it).
+/// Draws masks of any [kind](crate::MaskKind) (paper §3; the reference draws normal noise per patch and sorts it).
 ///
 /// The mask of a sample is a function of seed, epoch and the sample's id alone.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -16,7 +16,7 @@ pub struct RandomMask {
 }
 
 impl RandomMask {
-    /// A sampler with the ratio of `config`; whether a grid can bear that ratio is checked when drawing.
+    /// A sampler with ratio and kind of `config`; whether a grid can bear that ratio is checked when drawing.
     #[must_use]
     pub fn new(config: MaskConfig) -> RandomMask {
         RandomMask { config }
@@ -59,19 +59,17 @@ impl RandomMask {
         sample_ids: &[u64],
     ) -> Result<PatchMask, MaskError> {
         self.config.validate(&grid)?;
-        let mut noise = Vec::with_capacity(sample_ids.len() * grid.patches());
-        for &id in sample_ids {
-            let mut stream = Stream::new(seed, purpose, epoch, id);
-            noise.extend((0..grid.patches()).map(|_| stream.normal()));
-        }
-        PatchMask::from_noise(grid, &noise, self.config.mask_ratio)
+        let MaskConfig { mask_ratio, kind } = self.config;
+        let hidden = grid.patches() - len_keep(grid.patches(), mask_ratio);
+        let scores = |&id: &u64| kind.scores(grid, hidden, &mut Stream::new(seed, purpose, epoch, id));
+        let scores: Vec<f64> = sample_ids.iter().flat_map(scores).collect();
+        PatchMask::from_noise(grid, &scores, mask_ratio)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::len_keep;
     use proptest::prelude::*;
 
     const GRID: PatchGrid = PatchGrid { rows: 7, cols: 7 };
@@ -121,7 +119,7 @@ mod tests {
 
     #[test]
     fn an_impossible_ratio_is_refused() {
-        let all = RandomMask::new(MaskConfig { mask_ratio: 0.99 });
+        let all = RandomMask::new(MaskConfig::random(0.99));
         assert!(matches!(
             all.sample(GRID, 0, 0, &[0]),
             Err(MaskError::MaskRatio { .. })
@@ -138,7 +136,7 @@ mod tests {
             seed: u64, epoch: u64, ids in prop::collection::vec(any::<u64>(), 1..6),
             rows in 1_usize..8, cols in 2_usize..8, mask_ratio in 0.01_f64..0.5,
         ) {
-            let (grid, sampler) = (PatchGrid { rows, cols }, RandomMask::new(MaskConfig { mask_ratio }));
+            let (grid, sampler) = (PatchGrid { rows, cols }, RandomMask::new(MaskConfig::random(mask_ratio)));
             let batch = sampler.sample(grid, seed, epoch, &ids).unwrap();
             prop_assert_eq!(batch.visible_per_image(), len_keep(rows * cols, mask_ratio));
             for (n, &id) in ids.iter().enumerate() {

@@ -37,7 +37,7 @@ fn len_keep_truncates_as_the_reference_does() {
             "L = {patches}, ratio = {ratio}"
         );
 
-        let valid = MaskConfig { mask_ratio: ratio }
+        let valid = MaskConfig::random(ratio)
             .validate(&PatchGrid {
                 rows: 1,
                 cols: patches,

@@ -15,7 +15,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             dims: vec![16, 32, 64],
             ..EncoderConfig::default()
         },
-        decoder: DecoderConfig { depth: 1, dim: 64 },
+        decoder: DecoderConfig {
+            dim: 64,
+            ..DecoderConfig::default()
+        },
         ..FcmaeConfig::default()
     };
     let vs = nn::VarStore::new(Device::Cpu);

@@ -1,7 +1,7 @@
 //! What an FCMAE model is made of.
 
-use fcmae_decoder::{DecoderConfig, DecoderError};
-use fcmae_encoder::{EncoderConfig, EncoderError};
+use fcmae_decoder::{DecoderConfig, DecoderError, DecoderKind};
+use fcmae_encoder::{EncoderConfig, EncoderError, EncoderKind};
 use fcmae_masking::MaskError;
 use serde::{Deserialize, Serialize};
 
@@ -53,6 +53,37 @@ impl FcmaeConfig {
     pub fn pixels_per_patch(&self) -> usize {
         self.patch_size() * self.patch_size() * self.encoder.in_chans
     }
+
+    /// Whether the encoder computes over hidden patches too, with something in their place.
+    #[must_use]
+    pub fn is_dense(&self) -> bool {
+        self.encoder.encoder == EncoderKind::Dense
+    }
+
+    /// What the decoder is, in words, where it is not the paper's.
+    #[must_use]
+    pub fn alternative_decoder(&self) -> Option<String> {
+        let name = self.decoder.kind.name();
+        match self.decoder.kind {
+            _ if self.is_dense() => Some(format!("{name} behind a dense encoder")),
+            DecoderKind::ConvNext => None,
+            _ => Some(name.to_owned()),
+        }
+    }
+
+    /// Checks encoder and decoder, and the parts against each other.
+    ///
+    /// # Errors
+    /// Names the key, the value and what is accepted.
+    pub fn validate(&self) -> Result<(), ModelError> {
+        self.encoder.validate()?;
+        self.decoder.validate(self.encoder.dims.len())?;
+        let alternative = self.encoder.alternative().or(self.alternative_decoder());
+        match alternative.filter(|_| self.init == Init::Reference) {
+            Some(alternative) => Err(ModelError::Init { alternative }),
+            None => Ok(()),
+        }
+    }
 }
 
 /// A model that cannot be built, run or filled.
@@ -65,6 +96,15 @@ pub enum ModelError {
     /// The decoder's configuration.
     #[error(transparent)]
     Decoder(#[from] DecoderError),
+    /// A start of the weights that the network does not have.
+    #[error(
+        "`init` = \"reference\": the reference has no network of this kind ({alternative}), so no start for it; use \
+         \"truncated\""
+    )]
+    Init {
+        /// What the reference does not have.
+        alternative: String,
+    },
     /// A mask that does not fit.
     #[error(transparent)]
     Mask(#[from] MaskError),

@@ -1,9 +1,9 @@
 //! The model: encode what is visible, decode everything, score what is hidden.
 
 use fcmae_blocks::Pass;
-use fcmae_decoder::ConvNextDecoder;
-use fcmae_encoder::SparseEncoder;
-use fcmae_kernels::masked_loss;
+use fcmae_decoder::{Decoder, Ends};
+use fcmae_encoder::{DenseFill, EncoderKind, SparseEncoder, masked_dense};
+use fcmae_kernels::{masked_loss, pack_tiles};
 use fcmae_masking::{PatchMask, VisibleLayout};
 use tch::{Kind, Tensor, nn};
 
@@ -12,11 +12,14 @@ use crate::config::{FcmaeConfig, ModelError};
 /// Fully convolutional masked autoencoder (paper §3).
 ///
 /// Parameter names are the reference's with dense shapes: `encoder.…`, `mask_token`, `proj.…`, `decoder.0.…`,
-/// `pred.…`.
+/// `pred.…`. Behind a dense encoder the decoder gets features of every patch and has no mask token: the one there is,
+/// `[1, C, s, s]`, stands in the images.
 #[derive(Debug)]
 pub struct Fcmae {
     encoder: SparseEncoder,
-    decoder: ConvNextDecoder,
+    decoder: Decoder,
+    /// What stands in the images in place of hidden patches, where that is learnt: `[1, C, s, s]`.
+    fill: Option<Tensor>,
     config: FcmaeConfig,
 }
 
@@ -45,12 +48,20 @@ impl Fcmae {
     /// # Errors
     /// A configuration that cannot be built.
     pub fn new(path: &nn::Path, config: &FcmaeConfig) -> Result<Fcmae, ModelError> {
-        let encoder = SparseEncoder::new(&(path / "encoder"), &config.encoder)?;
-        let encoded = config.encoder.out_channels();
-        let decoder = ConvNextDecoder::new(path, &config.decoder, encoded, config.pixels_per_patch())?;
+        config.validate()?;
+        let encoder = &config.encoder;
+        let ends = Ends {
+            dims: &encoder.dims,
+            stem_stride: encoder.stem_stride,
+            in_chans: encoder.in_chans,
+            has_hidden: !config.is_dense(),
+        };
+        let [channels, side] = [encoder.in_chans, encoder.stem_stride].map(|size| size as i64);
+        let has_fill = config.is_dense() && encoder.dense_fill == DenseFill::Token;
         Ok(Fcmae {
-            encoder,
-            decoder,
+            encoder: SparseEncoder::new(&(path / "encoder"), encoder)?,
+            decoder: Decoder::new(path, &config.decoder, &ends)?,
+            fill: has_fill.then(|| path.zeros("mask_token", &[1, channels, side, side])),
             config: config.clone(),
         })
     }
@@ -74,7 +85,7 @@ impl Fcmae {
     /// Images and mask that do not fit; a mask with different counts, or with nothing visible or nothing hidden.
     pub fn loss(&self, images: &Tensor, mask: &PatchMask, step: &Step) -> Result<Tensor, ModelError> {
         let layout = self.layout(images, mask)?;
-        let tokens = self.tokens(images, &layout, step);
+        let tokens = self.tokens(images, mask, &layout, step);
         let pred = self.decoder.predict_hidden(&tokens, &layout);
         Ok(masked_loss(&pred, images, &layout, self.config.norm_pix_loss))
     }
@@ -86,15 +97,48 @@ impl Fcmae {
     /// As [`loss`](Fcmae::loss).
     pub fn predict(&self, images: &Tensor, mask: &PatchMask, step: &Step) -> Result<Tensor, ModelError> {
         let layout = self.layout(images, mask)?;
-        let pred = self.decoder.predict(&self.tokens(images, &layout, step));
+        let pred = self.decoder.predict(&self.tokens(images, mask, &layout, step));
         Ok(pred.view([layout.images() as i64, layout.grid().patches() as i64, -1]))
     }
 
-    /// Decoded tokens of all patches, `[N·L, D]`.
-    fn tokens(&self, images: &Tensor, layout: &VisibleLayout, step: &Step) -> Tensor {
-        let images = images.to_kind(step.precision);
-        let encoded = self.encoder.forward(&images, layout, &step.pass);
-        self.decoder.forward(&encoded, layout, &step.pass)
+    /// Decoded tokens of all patches, `[N·L, q, q, D]`.
+    fn tokens(&self, images: &Tensor, mask: &PatchMask, layout: &VisibleLayout, step: &Step) -> Tensor {
+        let (images, pass) = (images.to_kind(step.precision), &step.pass);
+        match self.config.encoder.encoder {
+            EncoderKind::Sparse => {
+                let stages = self.encoder.forward_stages(&images, layout, pass);
+                self.decoder.forward(stages, layout, pass)
+            }
+            EncoderKind::MaskedDense => {
+                let maps = masked_dense(&self.encoder, &images, mask, pass);
+                let pack = |map: Tensor| pack_tiles(&map.to_kind(step.precision), layout);
+                self.decoder
+                    .forward(maps.into_iter().map(pack).collect(), layout, pass)
+            }
+            EncoderKind::Dense => {
+                let all = VisibleLayout::full(layout.images(), layout.grid());
+                let stages = self
+                    .encoder
+                    .forward_stages(&self.filled(&images, mask), &all, pass);
+                self.decoder.forward(stages, &all, pass)
+            }
+        }
+    }
+
+    /// Images with something else in place of hidden patches.
+    fn filled(&self, images: &Tensor, mask: &PatchMask) -> Tensor {
+        let (n, _, height, width) = images.size4().expect("images are [N, C, H, W]");
+        let hidden = Tensor::from_slice(&mask.upsample(self.config.patch_size()))
+            .view([n, 1, height, width])
+            .to_device(images.device());
+        match &self.fill {
+            None => images.masked_fill(&hidden, 0.0),
+            Some(token) => {
+                let side = token.size()[2];
+                let pixels = token.repeat([1, 1, height / side, width / side]);
+                pixels.to_kind(images.kind()).where_self(&hidden, images)
+            }
+        }
     }
 
     /// The layout of a mask that fits the images.
@@ -138,7 +182,11 @@ mod tests {
                 drop_path: 0.4,
                 ..EncoderConfig::default()
             },
-            decoder: DecoderConfig { depth: 2, dim: 16 },
+            decoder: DecoderConfig {
+                depth: 2,
+                dim: 16,
+                ..DecoderConfig::default()
+            },
             ..FcmaeConfig::default()
         };
         let vs = nn::VarStore::new(Device::Cpu);
@@ -152,6 +200,7 @@ mod tests {
             pass: Pass {
                 draws: Some(&draws),
                 activation,
+                ..Pass::default()
             },
         };
         let pixels = Tensor::arange(3 * 3 * 48 * 64, (Kind::Float, Device::Cpu));

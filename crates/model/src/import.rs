@@ -92,7 +92,8 @@ pub fn load_allowing(vs: &nn::VarStore, found: &Tensors, allow: &Allow) -> Resul
     Ok(imported)
 }
 
-/// The encoder that weights need; what shapes do not tell (DropPath, GRN's scope) has its default.
+/// The encoder that weights need; what shapes do not tell (DropPath, GRN's scope, an alternative to GRN) has its
+/// default.
 #[must_use]
 pub fn encoder_config(architecture: &Architecture) -> EncoderConfig {
     EncoderConfig {
@@ -103,13 +104,13 @@ pub fn encoder_config(architecture: &Architecture) -> EncoderConfig {
         stem_stride: architecture.stem_stride,
         block: match architecture.block {
             BlockVersion::V1 => BlockKind::V1,
-            BlockVersion::V2 => BlockKind::V2,
+            BlockVersion::V2 | BlockVersion::Other => BlockKind::V2,
         },
         ..EncoderConfig::default()
     }
 }
 
-/// The FCMAE that weights need; `None` where they have no decoder.
+/// The FCMAE that weights need; `None` where they have no decoder of the paper's kind.
 #[must_use]
 pub fn fcmae_config(architecture: &Architecture) -> Option<FcmaeConfig> {
     let decoder = architecture.decoder?;
@@ -118,6 +119,7 @@ pub fn fcmae_config(architecture: &Architecture) -> Option<FcmaeConfig> {
         decoder: DecoderConfig {
             depth: decoder.depth,
             dim: decoder.dim,
+            ..DecoderConfig::default()
         },
         ..FcmaeConfig::default()
     })

@@ -55,7 +55,10 @@ mod tests {
     fn model(init: Init) -> (nn::VarStore, Fcmae) {
         let config = FcmaeConfig {
             encoder: EncoderConfig::default(),
-            decoder: DecoderConfig { depth: 1, dim: 64 },
+            decoder: DecoderConfig {
+                dim: 64,
+                ..DecoderConfig::default()
+            },
             init,
             ..FcmaeConfig::default()
         };

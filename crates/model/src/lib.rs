@@ -9,11 +9,12 @@
 //! |---|---|
 //! | images, normalised | `[N, C, H, W]` |
 //! | encoded visible patches | `[V, 1, 1, dims.last()]`, `V = N·K` |
-//! | tokens of all patches | `[N·L, D]` |
+//! | tokens of all patches | `[N·L, 1, 1, D]`; finer from a UNet |
 //! | predictions of hidden patches | `[N·(L−K), P·P·C]` |
 //! | loss | scalar, f32 |
 //!
-//! There is no optimizer and no data here.
+//! The paper's alternatives (Tables 1 and 2) are values of [`FcmaeConfig`]: other encoders, decoders and responses in
+//! GRN's place. There is no optimizer and no data here.
 //!
 //! ```
 //! use fcmae_model::{Fcmae, FcmaeConfig, Step};
@@ -24,7 +25,7 @@
 //!
 //! let config = FcmaeConfig {
 //!     encoder: EncoderConfig { depths: vec![1, 1], dims: vec![8, 16], ..EncoderConfig::default() },
-//!     decoder: DecoderConfig { depth: 1, dim: 16 },
+//!     decoder: DecoderConfig { dim: 16, ..DecoderConfig::default() },
 //!     ..FcmaeConfig::default()
 //! };
 //! let vs = nn::VarStore::new(Device::Cpu);

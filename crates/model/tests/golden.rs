@@ -45,7 +45,10 @@ fn check(case: &Case, kind: Kind, exact: Tolerance, stored: Tolerance) {
             grn_scope: scope,
             ..EncoderConfig::default()
         },
-        decoder: DecoderConfig { depth: 1, dim: 16 },
+        decoder: DecoderConfig {
+            dim: 16,
+            ..DecoderConfig::default()
+        },
         norm_pix_loss,
         ..FcmaeConfig::default()
     };
@@ -156,7 +159,10 @@ fn bf16_stays_close_and_gives_finite_gradients() {
             dims: vec![8, 16, 24, 32],
             ..EncoderConfig::default()
         },
-        decoder: DecoderConfig { depth: 1, dim: 16 },
+        decoder: DecoderConfig {
+            dim: 16,
+            ..DecoderConfig::default()
+        },
         ..FcmaeConfig::default()
     };
     let vs = nn::VarStore::new(Device::Cpu);

@@ -134,7 +134,7 @@ proptest! {
         let (depth, dim) = decoder;
         let architecture = Architecture { classes: None, decoder: Some(DecoderShape { depth, dim }), ..architecture };
         let config = fcmae_config(&architecture).unwrap();
-        prop_assert_eq!(config.decoder, DecoderConfig { depth, dim });
+        prop_assert_eq!(config.decoder, DecoderConfig { depth, dim, ..DecoderConfig::default() });
         let vs = nn::VarStore::new(Device::Cpu);
         Fcmae::new(&vs.root(), &config).unwrap();
         let ours = architecture.shapes().into_iter().map(|(name, shape)| match name.split('.').next() {

@@ -109,7 +109,8 @@ pub struct StepTime {
 pub fn bench_step(bench: &StepBench) -> Result<StepTime> {
     let config = &bench.config;
     let device = config.device.parse::<DeviceChoice>()?.find()?;
-    let machine = Machine::set_up(device, config.threads, config.precision.kind());
+    let machine = Machine::set_up(device, config.threads, config.precision.kind())
+        .except(config.model.off_kernels(bench.task == StepTask::Pretrain));
     let mut work = Work::new(bench, device)?;
     let timing = time(&mut work.step, bench.steps.max(1))?;
     let is_dense = bench.task != StepTask::Pretrain;
@@ -221,6 +222,7 @@ const CLASSES: usize = 1000;
 fn pass(config: &PretrainConfig) -> Pass<'static> {
     Pass {
         draws: None,
+        is_training: true,
         activation: config.activation,
     }
 }
@@ -240,7 +242,8 @@ fn optimizer(vs: &nn::VarStore) -> Result<Optimizer> {
         beta2: 0.95,
         eps: 1e-8,
     };
-    Optimizer::new(vs.variables().into_iter().collect(), adamw, 0.05, true)
+    let parameters = vs.variables().into_iter().filter(|(_, t)| t.requires_grad());
+    Optimizer::new(parameters.collect(), adamw, 0.05, true)
 }
 
 /// Forward, backward and one step of the optimizer.
@@ -315,7 +318,10 @@ mod tests {
                 dims: vec![4, 8],
                 ..EncoderConfig::default()
             },
-            decoder: DecoderConfig { depth: 1, dim: 8 },
+            decoder: DecoderConfig {
+                dim: 8,
+                ..DecoderConfig::default()
+            },
             device: "cpu".into(),
             threads: 1,
             ..PretrainConfig::default()

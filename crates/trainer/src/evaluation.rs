@@ -96,10 +96,9 @@ impl Hide {
             Hide::Patches(patches) => {
                 PatchMask::from_hidden_indices(grid, &vec![patches.clone(); ids.len()])?
             }
-            Hide::Share { mask_ratio, seed } => RandomMask::new(MaskConfig {
-                mask_ratio: *mask_ratio,
-            })
-            .sample_fixed(grid, *seed, ids)?,
+            Hide::Share { mask_ratio, seed } => {
+                RandomMask::new(MaskConfig::random(*mask_ratio)).sample_fixed(grid, *seed, ids)?
+            }
         })
     }
 }

@@ -98,6 +98,15 @@ impl Machine {
         }
     }
 
+    /// The same, where something of the network does not run on these kernels: what, and how it runs, in words.
+    #[must_use]
+    pub fn except(mut self, off_kernels: Option<&str>) -> Machine {
+        if let Some(what) = off_kernels {
+            self.kernels = format!("{}; {what}", self.kernels);
+        }
+        self
+    }
+
     /// What differs from `other`, in words; empty where results are equal to the last bit.
     #[must_use]
     pub fn differences(&self, other: &Machine) -> Vec<String> {
@@ -167,5 +176,11 @@ mod tests {
             ..machine.clone()
         };
         assert_eq!(machine.differences(&other), ["threads: was 1, is 3"]);
+        let composed = machine.clone().except(Some("its blocks by libtorch"));
+        assert!(
+            composed.to_string().ends_with("; its blocks by libtorch"),
+            "{composed}"
+        );
+        assert_eq!(machine.clone().except(None), machine);
     }
 }

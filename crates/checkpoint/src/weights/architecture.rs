@@ -10,6 +10,8 @@ pub enum BlockVersion {
     V1,
     /// GRN.
     V2,
+    /// Something else in GRN's place, which only fcmae has: its tensors are not listed here.
+    Other,
 }
 
 /// The decoder of a pre-training checkpoint.
@@ -36,8 +38,40 @@ pub struct Architecture {
     pub block: BlockVersion,
     /// Classes of the head, if there is one.
     pub classes: Option<usize>,
-    /// The decoder, if there is one.
+    /// The decoder, if there is one of the paper's kind.
     pub decoder: Option<DecoderShape>,
+}
+
+/// What a file of fcmae says of its network that names and shapes alone do not tell.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Alternatives {
+    /// There is not just GRN in GRN's place, or LayerScale alone.
+    pub(crate) response: bool,
+    /// The decoder is not the paper's.
+    pub(crate) decoder: bool,
+}
+
+impl Alternatives {
+    /// Patterns of the names that [`Architecture::shapes`] does not list for it.
+    pub(crate) fn unlisted(self) -> Vec<&'static str> {
+        let responses = [
+            "stages.*.grn.*",
+            "stages.*.ln.*",
+            "stages.*.bn.*",
+            "stages.*.se.*",
+            "stages.*.cbam.*",
+            "stages.*.gamma",
+        ];
+        let decoders = ["mask_token", "proj.*", "decoder.*", "pred.*"];
+        let mut all = Vec::new();
+        if self.response {
+            all.extend(responses);
+        }
+        if self.decoder {
+            all.extend(decoders);
+        }
+        all
+    }
 }
 
 /// Names, depths and dims of the family (fact sheet §1.1); `small` is timm's.
@@ -67,7 +101,7 @@ impl Architecture {
     ///
     /// # Errors
     /// The name of the first tensor that is needed for this and missing, or of a shape that makes no sense.
-    pub(crate) fn infer(found: &Shapes) -> Result<Architecture, String> {
+    pub(crate) fn infer(found: &Shapes, alternatives: Alternatives) -> Result<Architecture, String> {
         let four = |name: &str| match found.get(name).map(Vec::as_slice) {
             Some(&[a, b, c, d]) if ![a, b, c].contains(&0) && c == d => Ok([a, b, c]),
             Some(shape) => Err(format!("`{name}` is {shape:?} and should be a square kernel")),
@@ -101,7 +135,9 @@ impl Architecture {
             ));
         }
         let depths = (0..stages).map(|s| numbers(&format!("stages.{s}."))).collect();
-        let block = if found
+        let block = if alternatives.response {
+            BlockVersion::Other
+        } else if found
             .keys()
             .any(|name| name.starts_with("stages.") && name.contains(".grn."))
         {
@@ -115,7 +151,8 @@ impl Architecture {
             return Err("its blocks have neither GRN (V2) nor LayerScale (V1)".to_owned());
         };
         let rows = |name: &str| found.get(name).and_then(|shape| shape.first().copied());
-        let decoder = rows("proj.weight").map(|dim| DecoderShape {
+        let decoder = rows("proj.weight").filter(|_| !alternatives.decoder);
+        let decoder = decoder.map(|dim| DecoderShape {
             depth: numbers("decoder."),
             dim,
         });
@@ -201,6 +238,7 @@ impl Architecture {
         }
         for (name, d, version) in blocks {
             match version {
+                BlockVersion::Other => {}
                 BlockVersion::V1 => all.push((format!("{name}.gamma"), vec![d])),
                 BlockVersion::V2 => {
                     for part in ["gamma", "beta"] {
@@ -221,6 +259,7 @@ impl fmt::Display for Architecture {
         let version = match self.block {
             BlockVersion::V1 => "ConvNeXt",
             BlockVersion::V2 => "ConvNeXt V2",
+            BlockVersion::Other => "ConvNeXt with an alternative to GRN",
         };
         write!(
             f,

@@ -2,14 +2,15 @@
 
 use crate::error::CheckpointError;
 use crate::tensor::{Dtype, TensorData};
-use crate::weights::{CLASS_NAMES, RUN_CONFIG, Weights};
+use crate::weights::{BlockVersion, CLASS_NAMES, RUN_CONFIG, Weights};
 
 impl Weights {
     /// Drops the decoder, if there is one.
     pub fn drop_decoder(&mut self) {
-        if self.architecture.decoder.take().is_some() {
+        if !self.decoder.is_empty() {
+            self.architecture.decoder = None;
             self.decoder.clear();
-            self.metadata.remove(RUN_CONFIG); // it describes the old network
+            self.forget_run();
             self.notes.push("the decoder was dropped".to_owned());
         }
     }
@@ -19,9 +20,16 @@ impl Weights {
         if !self.head.is_empty() {
             self.head.clear();
             self.architecture.classes = None;
-            self.metadata.remove(RUN_CONFIG);
+            self.forget_run();
             self.metadata.remove(CLASS_NAMES);
             self.notes.push("norm and head were dropped".to_owned());
+        }
+    }
+
+    /// Removes the run's config, which describes the old network; of an alternative it is all that is known.
+    fn forget_run(&mut self) {
+        if self.architecture.block != BlockVersion::Other {
+            self.metadata.remove(RUN_CONFIG);
         }
     }
 

@@ -12,7 +12,7 @@ use crate::weights::architecture::BlockVersion;
 use crate::weights::hugging_face;
 use crate::weights::layout::{Style, to_theirs};
 use crate::weights::naming::{HUGGING_FACE_PREFIXES, Naming};
-use crate::weights::{Part, Weights, part};
+use crate::weights::{Part, RESPONSE, Weights, part};
 use crate::write::write_safetensors;
 
 /// timm's factory functions make linear maps 1×1 convolutions in networks narrower than this (tiny).
@@ -89,7 +89,7 @@ pub struct Exported {
 /// `config.json` of a folder comes last.
 ///
 /// # Errors
-/// An ending that does not fit the target; what the system refuses.
+/// An ending that does not fit the target; a network that only fcmae has; what the system refuses.
 pub fn export_weights(
     weights: &Weights,
     target: Target,
@@ -98,7 +98,19 @@ pub fn export_weights(
 ) -> Result<Exported, CheckpointError> {
     let out = out.as_ref();
     let mut notes = Vec::new();
-    if matches!(target, Target::Timm | Target::HuggingFace) && !weights.decoder.is_empty() {
+    if let (Some(response), true) = (weights.metadata.get(RESPONSE), target != Target::Native) {
+        let problem = format!(
+            "these weights are of neither V1 nor V2 ({response} stands in GRN's place), and {target} has no such \
+             network; write them as native"
+        );
+        return Err(CheckpointError::weights(&weights.file, problem));
+    }
+    let has_place = match target {
+        Target::Native => true,
+        Target::Official => weights.architecture.decoder.is_some(),
+        Target::Timm | Target::HuggingFace => false,
+    };
+    if !has_place && !weights.decoder.is_empty() {
         notes.push(format!("{target} has no place for the decoder: it is left out"));
     }
     let files = match target {
@@ -133,7 +145,7 @@ fn style(weights: &Weights, target: Target) -> Style {
     let naming = match target {
         Target::Timm => Naming::Timm,
         Target::HuggingFace => Naming::HuggingFace,
-        _ if weights.head.is_empty() && !weights.decoder.is_empty() => Naming::Minkowski,
+        _ if weights.head.is_empty() && weights.architecture.decoder.is_some() => Naming::Minkowski,
         _ => Naming::Reference,
     };
     let grn_ones = match naming {
@@ -158,11 +170,12 @@ fn style(weights: &Weights, target: Target) -> Style {
 
 /// All tensors that the naming has a place for.
 fn renamed(weights: &Weights, style: Style) -> Tensors {
-    let all = weights
-        .encoder
-        .iter()
-        .chain(&weights.head)
-        .chain(&weights.decoder);
+    let all = weights.encoder.iter().chain(&weights.head).chain(
+        weights
+            .decoder
+            .iter()
+            .filter(|_| weights.architecture.decoder.is_some()),
+    );
     let rename = |(ours, tensor): (&String, &TensorData)| {
         let theirs = style.naming.theirs(ours)?;
         let prefix = match (style.naming, part(ours)) {
@@ -170,7 +183,7 @@ fn renamed(weights: &Weights, style: Style) -> Tensors {
             (Naming::HuggingFace, _) if ours.starts_with("head.") => "",
             (Naming::HuggingFace, _) if weights.architecture.classes.is_none() => "", // the model alone
             (Naming::HuggingFace, _) => match weights.architecture.block {
-                BlockVersion::V2 => HUGGING_FACE_PREFIXES[0],
+                BlockVersion::V2 | BlockVersion::Other => HUGGING_FACE_PREFIXES[0],
                 BlockVersion::V1 => HUGGING_FACE_PREFIXES[1],
             },
             _ => "",

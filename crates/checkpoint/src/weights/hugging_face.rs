@@ -59,7 +59,7 @@ pub(crate) fn config(weights: &Weights, dtype: &str, image_size: usize) -> Value
     } = &weights.architecture;
     let (model_type, class) = match block {
         BlockVersion::V1 => ("convnext", "ConvNext"),
-        BlockVersion::V2 => ("convnextv2", "ConvNextV2"),
+        BlockVersion::V2 | BlockVersion::Other => ("convnextv2", "ConvNextV2"), // others are refused before
     };
     let task = if classes.is_some() {
         "ForImageClassification"

@@ -19,6 +19,7 @@ mod hugging_face;
 pub(crate) mod layout;
 pub(crate) mod naming;
 
+use architecture::Alternatives;
 pub use architecture::{Architecture, BlockVersion, DecoderShape};
 pub use export::{Exported, Preprocessing, Target, export_weights};
 pub use naming::Naming;
@@ -30,6 +31,10 @@ const IN_FOLDER: [&str; 2] = ["model.safetensors", "pytorch_model.bin"];
 pub(crate) const RUN_CONFIG: &str = "fcmae.config";
 /// Metadata key of fcmae's own files: names of the classes, a JSON list.
 pub(crate) const CLASS_NAMES: &str = "fcmae.class_names";
+/// Metadata key of fcmae's own files: what stands in GRN's place, where the encoder is neither V1 nor V2.
+pub(crate) const RESPONSE: &str = "fcmae.response";
+/// Metadata key of fcmae's own files: the kind of the decoder, where it is not the paper's.
+const DECODER: &str = "fcmae.decoder";
 
 /// The parts of a network that a tensor can belong to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +65,9 @@ pub struct ReadOptions<'a> {
 /// Weights of a ConvNeXt: names and shapes are those of the reference's dense network, whatever the file had.
 ///
 /// The encoder is complete (every name that its [`Architecture`] calls for, in its shape); head and decoder are
-/// either complete or empty, but for a `norm` without a `head`. Element types are the file's.
+/// either complete or empty, but for a `norm` without a `head`. Element types are the file's. Where a file of fcmae
+/// says that it holds an alternative of the paper (Tables 1 and 2), that is taken as it is: only the network that it
+/// is loaded into knows all of its names.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Weights {
     /// The file they came from.
@@ -224,9 +231,13 @@ impl<'a> Plan<'a> {
             (ours.clone(), layout::our_shape(found.naming, ours, shape))
         };
         let shapes: BTreeMap<_, _> = renamed.iter().map(shape).collect();
-        let architecture = Architecture::infer(&shapes)
+        let alternatives = Alternatives {
+            response: contents.metadata.contains_key(RESPONSE),
+            decoder: contents.metadata.contains_key(DECODER),
+        };
+        let architecture = Architecture::infer(&shapes, alternatives)
             .map_err(|problem| CheckpointError::weights(file, format!("not a whole ConvNeXt: {problem}")))?;
-        check(file, &architecture, &shapes, left_over)?;
+        check(file, &architecture, alternatives, &shapes, left_over)?;
         let notes = found.notes.into_iter().chain(passed_over).collect();
         Ok(Plan {
             naming: found.naming,
@@ -241,6 +252,7 @@ impl<'a> Plan<'a> {
 fn check(
     file: &Path,
     architecture: &Architecture,
+    alternatives: Alternatives,
     shapes: &BTreeMap<String, Vec<usize>>,
     left_over: Vec<String>,
 ) -> Result<(), CheckpointError> {
@@ -251,7 +263,7 @@ fn check(
     }
     let mut all = shapes.clone();
     all.extend(left_over.into_iter().map(|name| (name, Vec::new())));
-    check_names(&expected, &all, &[], &[]).map_err(|report| CheckpointError::Names {
+    check_names(&expected, &all, &[], &alternatives.unlisted()).map_err(|report| CheckpointError::Names {
         file: file.to_path_buf(),
         report: Box::new(report),
     })

@@ -42,6 +42,16 @@ const REFERENCE: Table = &[
     ("stages.#.#.gamma", "stages.#.#.gamma"),
     ("norm.@", "norm.@"),
     ("head.@", "head.@"),
+    // what fcmae can put in GRN's place; no other program has it
+    ("stages.#.#.ln.@", "stages.#.#.ln.@"),
+    ("stages.#.#.bn.@", "stages.#.#.bn.@"),
+    ("stages.#.#.bn.running_mean", "stages.#.#.bn.running_mean"),
+    ("stages.#.#.bn.running_var", "stages.#.#.bn.running_var"),
+    ("stages.#.#.se.fc1.@", "stages.#.#.se.fc1.@"),
+    ("stages.#.#.se.fc2.@", "stages.#.#.se.fc2.@"),
+    ("stages.#.#.cbam.fc1.@", "stages.#.#.cbam.fc1.@"),
+    ("stages.#.#.cbam.fc2.@", "stages.#.#.cbam.fc2.@"),
+    ("stages.#.#.cbam.spatial.@", "stages.#.#.cbam.spatial.@"),
 ];
 
 const MINKOWSKI: Table = &[
@@ -58,7 +68,7 @@ const MINKOWSKI: Table = &[
     ("stages.#.#.pwconv2.linear.@", "stages.#.#.pwconv2.@"),
 ];
 
-/// The decoder has these names in the reference and here.
+/// The paper's decoder has these names in the reference and here.
 const DECODER: Table = &[
     ("mask_token", "mask_token"),
     ("proj.@", "proj.@"),
@@ -69,6 +79,23 @@ const DECODER: Table = &[
     ("decoder.#.grn.beta", "decoder.#.grn.beta"),
     ("decoder.#.pwconv2.@", "decoder.#.pwconv2.@"),
     ("pred.@", "pred.@"),
+    // fcmae's UNet and transformer; no other program has them
+    ("decoder.#.#.dwconv.@", "decoder.#.#.dwconv.@"),
+    ("decoder.#.#.norm.@", "decoder.#.#.norm.@"),
+    ("decoder.#.#.pwconv1.@", "decoder.#.#.pwconv1.@"),
+    ("decoder.#.#.grn.gamma", "decoder.#.#.grn.gamma"),
+    ("decoder.#.#.grn.beta", "decoder.#.#.grn.beta"),
+    ("decoder.#.#.pwconv2.@", "decoder.#.#.pwconv2.@"),
+    ("decoder.#.expand.@", "decoder.#.expand.@"),
+    ("decoder.#.skip.@", "decoder.#.skip.@"),
+    ("decoder.#.mask_token", "decoder.#.mask_token"),
+    ("decoder.#.norm1.@", "decoder.#.norm1.@"),
+    ("decoder.#.attn.qkv.@", "decoder.#.attn.qkv.@"),
+    ("decoder.#.attn.proj.@", "decoder.#.attn.proj.@"),
+    ("decoder.#.norm2.@", "decoder.#.norm2.@"),
+    ("decoder.#.mlp.fc1.@", "decoder.#.mlp.fc1.@"),
+    ("decoder.#.mlp.fc2.@", "decoder.#.mlp.fc2.@"),
+    ("decoder.norm.@", "decoder.norm.@"),
 ];
 
 const TIMM: Table = &[

@@ -28,7 +28,8 @@ struct Case {
     mask_ratio: Option<f64>,
     p: i64,
     c: i64,
-    is_v2: bool,
+    has_grn: bool,
+    has_scale: bool,
     scope: GrnScope,
     drop_path: Option<Vec<f32>>,
     activation: Activation,
@@ -53,19 +54,13 @@ const NAMES: [&str; 12] = [
     "gamma",
 ];
 
-/// The parameters among a case's inputs: V2 with GRN, or V1 with LayerScale.
-fn params(t: &[Tensor], is_v2: bool) -> BlockParams<'_> {
-    let (middle, end) = if is_v2 {
-        (
-            Middle::Grn {
-                gamma: &t[9],
-                beta: &t[10],
-            },
-            End::Nothing,
-        )
-    } else {
-        (Middle::Nothing, End::LayerScale { gamma: &t[11] })
+/// The parameters among a case's inputs: V2 has GRN, V1 LayerScale, alternatives both or neither.
+fn params(t: &[Tensor], has_grn: bool, has_scale: bool) -> BlockParams<'_> {
+    let grn = Middle::Grn {
+        gamma: &t[9],
+        beta: &t[10],
     };
+    let scale = End::LayerScale { gamma: &t[11] };
     BlockParams {
         dwconv_weight: &t[1],
         dwconv_bias: &t[2],
@@ -73,10 +68,10 @@ fn params(t: &[Tensor], is_v2: bool) -> BlockParams<'_> {
         norm_bias: &t[4],
         pwconv1_weight: &t[5],
         pwconv1_bias: &t[6],
-        middle,
+        middle: if has_grn { grn } else { Middle::Nothing },
         pwconv2_weight: &t[7],
         pwconv2_bias: &t[8],
-        end,
+        end: if has_scale { scale } else { End::Nothing },
     }
 }
 
@@ -86,7 +81,7 @@ impl Case {
         match self.mask_ratio {
             None => VisibleLayout::full(self.images, self.grid),
             Some(mask_ratio) => {
-                let sampler = RandomMask::new(MaskConfig { mask_ratio });
+                let sampler = RandomMask::new(MaskConfig::random(mask_ratio));
                 VisibleLayout::from(&sampler.sample(self.grid, self.seed, 0, &ids).unwrap())
             }
         }
@@ -136,7 +131,7 @@ impl Case {
         let mut t: Vec<Tensor> = self.inputs(&layout).iter().map(|t| t.to_kind(exact)).collect();
         t[0] = t[0].to_kind(rounded).to_kind(kind);
         let t: Vec<Tensor> = t.iter().map(|t| t.set_requires_grad(true)).collect();
-        let params = params(&t, self.is_v2);
+        let params = params(&t, self.has_grn, self.has_scale);
         let options = BlockOptions {
             grn_scope: self.scope,
             drop_path: self.drop_path.as_deref(),
@@ -150,7 +145,7 @@ impl Case {
         (&y * probe).sum(exact).backward();
         let mut results = vec![("output".to_owned(), y.detach())];
         for (i, (name, leaf)) in NAMES.iter().zip(&t).enumerate() {
-            let is_used = i < 9 || (i < 11) == self.is_v2;
+            let is_used = i < 9 || if i < 11 { self.has_grn } else { self.has_scale };
             if is_used {
                 results.push((format!("gradient of {name}"), leaf.grad()));
             }
@@ -261,16 +256,17 @@ fn cases() -> impl Strategy<Value = Case> {
         1..37i64,
     );
     let kinds = (
-        any::<bool>(),
+        any::<(bool, bool)>(),
         prop_oneof![Just(GrnScope::Sample), Just(GrnScope::Batch)],
         any::<bool>(),
         prop_oneof![Just(Activation::Keep), Just(Activation::Recompute)],
     );
     (sizes, kinds, prop::option::of(0.05..0.95f64), any::<u64>()).prop_filter_map(
         "a mask that hides all or nothing",
-        |((rows, cols, images, p, c), (is_v2, scope, drops, activation), mask_ratio, seed)| {
+        |((rows, cols, images, p, c), ((has_grn, has_scale), scope, drops, activation), mask_ratio, seed)| {
             let grid = PatchGrid { rows, cols };
-            let fits = mask_ratio.is_none_or(|mask_ratio| MaskConfig { mask_ratio }.validate(&grid).is_ok());
+            let fits =
+                mask_ratio.is_none_or(|mask_ratio| MaskConfig::random(mask_ratio).validate(&grid).is_ok());
             let drop_path = drops.then(|| {
                 (0..images)
                     .map(|n| if (seed >> n) & 1 == 0 { 0.0 } else { 1.25 })
@@ -282,7 +278,8 @@ fn cases() -> impl Strategy<Value = Case> {
                 mask_ratio,
                 p,
                 c,
-                is_v2,
+                has_grn,
+                has_scale,
                 scope,
                 drop_path,
                 activation,
@@ -311,7 +308,8 @@ fn atto_stage(p: i64, c: i64) -> Case {
         mask_ratio: Some(0.6),
         p,
         c,
-        is_v2: true,
+        has_grn: true,
+        has_scale: false,
         scope: GrnScope::Sample,
         drop_path: None,
         activation: Activation::Keep,
@@ -346,7 +344,7 @@ fn zeros_stay_finite() {
             .iter()
             .map(|t| t.zeros_like().set_requires_grad(true))
             .collect();
-        let params = params(&zeros, true);
+        let params = params(&zeros, true, false);
         let y = crate::cpu::block(isa, &zeros[0], &params, &layout, &BlockOptions::default()).unwrap();
         (y + 1.0).square().sum(Kind::Float).backward();
         for (name, leaf) in NAMES.iter().zip(&zeros).take(11) {
@@ -370,7 +368,7 @@ fn repeats_bit_for_bit_and_keeps_nothing_without_a_graph() {
     let y = tch::no_grad(|| {
         let layout = case.layout();
         let t = case.inputs(&layout);
-        let params = params(&t, case.is_v2);
+        let params = params(&t, case.has_grn, case.has_scale);
         block(&t[0], &params, &layout, &BlockOptions::default())
     });
     assert!(!y.requires_grad());
@@ -408,7 +406,7 @@ fn what_is_kept_changes_nothing() {
             let x = t[0].to_kind(kind);
             let y = fast(Isa::best())(
                 &x,
-                &params(&t, true),
+                &params(&t, true, false),
                 &layout,
                 &BlockOptions {
                     grn_scope: scope,
@@ -445,8 +443,8 @@ pub(crate) fn guarded_block(
     let parameters = shapes.iter().map(|shape| parameter(shape));
     let t: Vec<Tensor> = std::iter::once(x.shallow_clone()).chain(parameters).collect();
     let options = BlockOptions::default();
-    let y = crate::cpu::block(isa, x, &params(&t, true), layout, &options)?;
-    crate::cpu::block(isa, &y, &params(&t, false), layout, &options)
+    let y = crate::cpu::block(isa, x, &params(&t, true, false), layout, &options)?;
+    crate::cpu::block(isa, &y, &params(&t, false, true), layout, &options)
 }
 
 /// One image, or fewer images than threads: images are cut, and the result is the same up to the order of sums.
@@ -476,7 +474,7 @@ fn a_parameter_of_another_width_is_refused() {
         crate::cpu::block(
             Isa::best(),
             &t[0],
-            &params(&t, true),
+            &params(&t, true, false),
             &layout,
             &BlockOptions::default(),
         )

@@ -89,7 +89,7 @@ fn layout(images: usize, grid: PatchGrid, mask_ratio: Option<f64>, seed: u64) ->
     let Some(mask_ratio) = mask_ratio else {
         return Some(VisibleLayout::full(images, grid));
     };
-    let config = MaskConfig { mask_ratio };
+    let config = MaskConfig::random(mask_ratio);
     config.validate(&grid).ok()?;
     let ids: Vec<u64> = (0..images as u64).collect();
     let mask = RandomMask::new(config).sample(grid, seed, 0, &ids).ok()?;

@@ -43,6 +43,9 @@ pub struct FinetuneConfig {
     /// Names, with `*` for any characters, that may be missing from the weights of `init` and then start as from
     /// scratch. `norm.*` and `head.*` of pre-training weights need not be named.
     pub init_allow_missing: Vec<String>,
+    /// Names that the weights of `init` may have and the network has not; they are not used. To drop GRN after
+    /// pre-training (Table 2f): `["*.grn.*"]`, and `model.response.kind = "none"`.
+    pub init_allow_unused: Vec<String>,
     /// Whether the head starts anew though the weights of `init` have one; needed where they have other classes.
     pub new_head: bool,
     /// Factor on the head's weight as it is drawn. Reference: 0.001.
@@ -91,6 +94,7 @@ impl Default for FinetuneConfig {
             threads: 0,
             init: FinetuneConfig::FROM_SCRATCH.to_owned(),
             init_allow_missing: Vec::new(),
+            init_allow_unused: Vec::new(),
             new_head: false,
             head_init_scale: 0.001,
             freeze: Vec::new(),

@@ -153,7 +153,7 @@ impl PretrainConfig {
     pub fn validate(&self) -> Result<(), InputError> {
         let settings = self.settings();
         settings.validate()?;
-        self.decoder.validate().map_err(InputError::section)?;
+        self.fcmae().validate().map_err(InputError::section)?;
         self.augment.validate().map_err(InputError::section)?;
         self.mask
             .validate(&settings.grid()?)
@@ -196,6 +196,8 @@ impl RunConfig for PretrainConfig {
 
 #[cfg(test)]
 mod tests {
+    use fcmae_encoder::DenseFill;
+
     use super::*;
 
     fn paper() -> PretrainConfig {
@@ -253,7 +255,7 @@ mod tests {
     #[test]
     fn each_section_is_checked() {
         type Change = fn(&mut PretrainConfig);
-        let cases: [(Change, &str); 18] = [
+        let cases: [(Change, &str); 21] = [
             (|c| c.name = "a/b".into(), "`name`"),
             (|c| c.name = String::new(), "`name`"),
             (|c| c.name = "..".into(), "`name`"),
@@ -261,6 +263,12 @@ mod tests {
             (|c| c.device = "tpu".into(), "`device`"),
             (|c| c.model.dims[0] = 0, "`model.dims`"),
             (|c| c.decoder.depth = 0, "`decoder.depth`"),
+            (|c| c.decoder.heads = 3, "`decoder.heads`"),
+            (
+                |c| (c.model.response.residual, c.init) = (false, Init::Reference),
+                "`init` = \"reference\": the reference has no network of this kind (grn of another form)",
+            ),
+            (|c| c.model.dense_fill = DenseFill::Zero, "`model.dense_fill`"),
             (|c| c.mask.mask_ratio = 1.0, "`mask.mask_ratio`"),
             (|c| c.data.std = vec![1.0], "`data.std`"),
             (|c| c.augment.hflip = 2.0, "`augment.hflip`"),

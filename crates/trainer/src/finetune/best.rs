@@ -143,7 +143,7 @@ fn height(metric: Metric, measures: &Measures) -> Option<f64> {
 
 /// Metadata keys of a classifier's file of weights, beside those of every run; the values are JSON.
 mod key {
-    pub(super) use crate::run::key::LABELS;
+    pub(super) use crate::run::key::{LABELS, RESPONSE};
     /// Height and width of the images.
     pub(super) const IMAGE_SIZE: &str = "fcmae.image_size";
     /// `"rgb"` or `"grey"`.
@@ -161,7 +161,8 @@ mod key {
 /// What is needed to use a classifier's weights: how it reads images, and what its outputs mean.
 pub(super) fn metadata(config: &FinetuneConfig) -> Result<Metadata> {
     let data = &config.data;
-    Ok(BTreeMap::from([
+    let alternative = config.model.alternative();
+    let mut metadata = BTreeMap::from([
         (
             key::LABELS.to_owned(),
             serde_json::to_string(&config.labels.kind)?,
@@ -177,7 +178,9 @@ pub(super) fn metadata(config: &FinetuneConfig) -> Result<Metadata> {
             key::CROP_PCT.to_owned(),
             serde_json::to_string(&Transform::CROP_PCT)?,
         ),
-    ]))
+    ]);
+    metadata.extend(alternative.map(|response| (key::RESPONSE.to_owned(), response)));
+    Ok(metadata)
 }
 
 #[cfg(test)]

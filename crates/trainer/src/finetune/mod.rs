@@ -21,7 +21,7 @@ use crate::error::InputError;
 use crate::groups::is_decayed;
 use crate::layers::LayerDecay;
 use crate::optimizer::{Optimizer, Share};
-use crate::run::{Closed, Closing, Input, RunOptions, Task, drop_path_draws, images, run};
+use crate::run::{Closed, Closing, Input, RunOptions, Task, drop_path_draws, images, in_place_of_grn, run};
 use crate::summary::Summary;
 
 use best::Choice;
@@ -148,6 +148,7 @@ impl Task for Finetuning {
         let draws = drop_path_draws(&config.model, config.seed, &batch);
         let pass = Pass {
             draws: draws.as_ref(),
+            is_training: true,
             activation: config.activation,
         };
         let images = images(&batch, self.device)?.to_kind(config.precision.kind());
@@ -218,8 +219,9 @@ impl Task for Finetuning {
         let config = &input.config;
         let names = input.dataset.class_names();
         let network = format!(
-            "{} · {} classes · {:.2} M parameters",
+            "{}{} · {} classes · {:.2} M parameters",
             config.model.name,
+            in_place_of_grn(&config.model),
             names.len(),
             parameters as f64 / 1e6
         );

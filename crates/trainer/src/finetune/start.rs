@@ -43,12 +43,20 @@ pub(super) fn begin(config: &FinetuneConfig, vs: &nn::VarStore) -> Result<Vec<St
     if !tensors.contains_key(HEAD[0]) {
         missing.extend(["norm.*", "head.*"]);
     }
+    let unexpected: Vec<&str> = config.init_allow_unused.iter().map(String::as_str).collect();
     let allow = Allow {
         missing: &missing,
+        unexpected: &unexpected,
         ..Allow::default()
     };
-    let imported = load_allowing(vs, &tensors, &allow)
-        .with_context(|| format!("`init` = {}", weights.file.display()))?;
+    let imported = load_allowing(vs, &tensors, &allow).with_context(|| {
+        format!(
+            "`init` = {}, with `init_allow_missing` = {:?} and `init_allow_unused` = {:?}",
+            weights.file.display(),
+            config.init_allow_missing,
+            config.init_allow_unused
+        )
+    })?;
     let mut news = vec![format!("begins with {}: {imported}", weights.file.display())];
     news.extend(weights.notes);
     Ok(news)

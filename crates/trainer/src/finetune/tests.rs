@@ -1,6 +1,8 @@
 //! Whole runs of a tiny classifier on generated pictures: it learns, is stopped anywhere and resumed, begins with
 //! weights, ends early, is refused.
 
+mod alternatives;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -259,7 +261,10 @@ fn it_begins_with_the_weights_of_a_pre_training_run() {
             drop_path: 0.0,
             ..model()
         },
-        decoder: DecoderConfig { depth: 1, dim: 8 },
+        decoder: DecoderConfig {
+            dim: 8,
+            ..DecoderConfig::default()
+        },
         data: data(folder.path()),
         schedule: ScheduleConfig {
             epochs: 1,

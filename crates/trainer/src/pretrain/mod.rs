@@ -6,6 +6,7 @@ mod pictures;
 use std::sync::Arc;
 
 use anyhow::Result;
+use fcmae_checkpoint::Metadata;
 use fcmae_data::{Batch, Dataset, LoaderOptions, Report, Transform};
 use fcmae_masking::{PatchGrid, RandomMask};
 use fcmae_model::{Fcmae, Pass, Step};
@@ -15,7 +16,9 @@ use tch::{Device, Tensor, nn};
 
 use crate::config::PretrainConfig;
 use crate::optimizer::Optimizer;
-use crate::run::{Closed, Closing, Input, RunOptions, Task, drop_path_draws, images, run};
+use crate::run::{
+    Closed, Closing, Input, RunOptions, Task, drop_path_draws, images, in_place_of_grn, key, run,
+};
 use crate::summary::Summary;
 
 use held_out::HeldOutImages;
@@ -68,6 +71,7 @@ impl Task for Pretraining {
 
     fn optimizer(&self, vs: &nn::VarStore) -> Result<Optimizer> {
         let mut parameters: Vec<_> = vs.variables().into_iter().collect();
+        parameters.retain(|(_, parameter)| parameter.requires_grad()); // running statistics are none
         parameters.sort_by(|(a, _), (b, _)| a.cmp(b)); // the same order in every process
         let settings = &self.config.optimizer;
         let adamw = AdamW {
@@ -105,6 +109,7 @@ impl Task for Pretraining {
             precision: config.precision.kind(),
             pass: Pass {
                 draws: draws.as_ref(),
+                is_training: true,
                 activation: config.activation,
             },
         };
@@ -129,12 +134,24 @@ impl Task for Pretraining {
         Ok(Some(closed))
     }
 
+    fn metadata(&self) -> Result<Metadata> {
+        let fcmae = self.config.fcmae();
+        let alternatives = [
+            (key::RESPONSE, fcmae.encoder.alternative()),
+            (key::DECODER, fcmae.alternative_decoder()),
+        ];
+        let named = |(key, name): (&str, Option<String>)| Some((key.to_owned(), name?));
+        Ok(alternatives.into_iter().filter_map(named).collect())
+    }
+
     fn introduction(input: &Input<PretrainConfig>, parameters: usize) -> [String; 2] {
         let config = &input.config;
         let (model, decoder) = (&config.model, &config.decoder);
         let network = format!(
-            "{} · decoder {}×{} · {:.2} M parameters",
+            "{}{} · {} decoder {}×{} · {:.2} M parameters",
             model.name,
+            in_place_of_grn(model),
+            decoder.kind.name(),
             decoder.depth,
             decoder.dim,
             parameters as f64 / 1e6

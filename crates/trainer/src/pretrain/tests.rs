@@ -1,5 +1,7 @@
 //! Whole runs of a tiny model on generated images: stopped anywhere, resumed, extended, refused.
 
+mod alternatives;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -52,7 +54,10 @@ fn tiny(folder: &Path) -> PretrainConfig {
             drop_path: 0.2,
             ..EncoderConfig::default()
         },
-        decoder: DecoderConfig { depth: 1, dim: 8 },
+        decoder: DecoderConfig {
+            dim: 8,
+            ..DecoderConfig::default()
+        },
         data: DataConfig {
             path: Some(pictures(folder, 14)),
             image_size: [32, 24],

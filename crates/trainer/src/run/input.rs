@@ -43,7 +43,8 @@ impl<C: RunConfig> Input<C> {
         }
         let settings = config.settings();
         let device = settings.device.parse::<DeviceChoice>()?.find()?;
-        let machine = Machine::set_up(device, settings.threads, settings.precision.kind());
+        let machine = Machine::set_up(device, settings.threads, settings.precision.kind())
+            .except(settings.model.off_kernels(settings.labels.is_none()));
         let (dataset, held_out) = datasets(&settings)?;
         settings.train.check_data_size(dataset.len())?;
         let steps = steps_per_epoch(dataset.len(), settings.train);

@@ -1,9 +1,17 @@
 //! The first lines of a run: what is trained, on what, for how long, and where to.
 
+use fcmae_encoder::EncoderConfig;
+
 use super::input::Input;
 use super::task::Task;
 use crate::progress::Progress;
 use crate::state::State;
+
+/// Words behind a model's name, where it is neither V1 nor V2.
+pub(crate) fn in_place_of_grn(model: &EncoderConfig) -> String {
+    let words = |response| format!(" with {response} in GRN's place");
+    model.alternative().map(words).unwrap_or_default()
+}
 
 /// Shows them.
 pub(crate) fn introduce<T: Task>(

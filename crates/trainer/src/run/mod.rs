@@ -28,6 +28,7 @@ use prepare::{Prepared, Run};
 
 pub(crate) use batches::{drop_path_draws, held_out_options, images};
 pub(crate) use input::Input;
+pub(crate) use introduction::in_place_of_grn;
 #[cfg(test)]
 pub(crate) use resume::decisive;
 pub(crate) use saving::{MODEL, key};
@@ -91,8 +92,18 @@ impl<T: Task> Run<T> {
         }
     }
 
-    /// One optimizer step over `train.accumulate` batches; `false` if a stop threw the window away.
+    /// One optimizer step; `false` if a stop threw its window away, with what it did to running statistics.
     fn step(&mut self) -> Result<bool> {
+        let before = self.network.statistics();
+        let done = self.window();
+        if !matches!(done, Ok(true)) {
+            self.network.put_back(&before);
+        }
+        done
+    }
+
+    /// `train.accumulate` batches and what the optimizer makes of them; `false` if it was stopped on the way.
+    fn window(&mut self) -> Result<bool> {
         let accumulate = self.settings.train.accumulate;
         let lr = self.schedule.lr(self.state.fractional_epoch());
         self.network.optimizer.zero_grad()?;

@@ -219,7 +219,7 @@ impl Standing {
         self.folder
             .require_space(self.space_needed(bytes, input.settings.checkpoint.keep)?)?;
         let optimizer = task.optimizer(&vs)?;
-        let mut network = Network { vs, optimizer };
+        let mut network = Network::new(vs, optimizer);
         let news = match &self.found {
             Some(found) => {
                 saving::load(&found.path, &mut task, &mut network, self.state.step)?;

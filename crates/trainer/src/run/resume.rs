@@ -45,10 +45,13 @@ pub(crate) fn check<C: RunConfig>(
         State::VERSION
     );
     let now = fcmae_config::to_toml(config)?;
+    let earlier: C = fcmae_config::from_str(&before.config, &[])
+        .and_then(|resolved| resolved.parse())
+        .context("the config of a checkpoint")?;
+    let written_today = fcmae_config::to_toml(&earlier)?; // with the keys that did not exist when it was written
     let (mut differing, mut news) = (Vec::new(), Vec::new());
-    for difference in differences(&before.config, &now)? {
+    for difference in differences(&written_today, &now)? {
         if difference.key == "schedule.epochs" {
-            let earlier: C = fcmae_config::from_str(&before.config, &[])?.parse()?;
             let epochs = |config: &C| config.settings().schedule.epochs;
             let (earlier, later) = (epochs(&earlier), epochs(config));
             if later > earlier {
@@ -112,4 +115,51 @@ fn differences(before: &str, after: &str) -> Result<Vec<fcmae_config::Difference
         table(before)?.table(),
         table(after)?.table(),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::{Device, Kind};
+
+    use super::*;
+    use crate::config::PretrainConfig;
+    use crate::machine::Machine;
+
+    /// A key that is new in this version has its default in runs that are older.
+    #[test]
+    fn a_run_from_before_a_key_existed_goes_on() {
+        let config = PretrainConfig::default();
+        let text = fcmae_config::to_toml(&config).unwrap();
+        let mut table = fcmae_config::from_str(&text, &[]).unwrap().table().clone();
+        for (section, key) in [
+            ("model", "response"),
+            ("model", "encoder"),
+            ("mask", "kind"),
+            ("decoder", "kind"),
+        ] {
+            let section = table[section].as_table_mut().unwrap();
+            assert!(section.remove(key).is_some(), "{key}");
+        }
+        let older = fcmae_config::to_toml(&table).unwrap();
+        let images = DataStamp {
+            images: 1,
+            fingerprint: String::new(),
+        };
+        let machine = Machine::set_up(Device::Cpu, 1, Kind::Float);
+        let state = State::new(0, 1, images.clone(), machine, older);
+        assert!(
+            check(Path::new("run"), &state, &config, &images)
+                .unwrap()
+                .is_empty()
+        );
+        let mut other = config;
+        other.decoder.depth = 2;
+        let message = check(Path::new("run"), &state, &other, &images)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            message.contains("decoder.depth") && !message.contains("kind"),
+            "{message}"
+        );
+    }
 }

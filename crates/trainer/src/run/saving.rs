@@ -27,6 +27,10 @@ pub(crate) mod key {
     pub(crate) const STEP: &str = "fcmae.step";
     /// Names of the data set's classes, a JSON list.
     pub(crate) const CLASSES: &str = "fcmae.class_names";
+    /// What stands in GRN's place, where the encoder is neither V1 nor V2.
+    pub(crate) const RESPONSE: &str = "fcmae.response";
+    /// The kind of the decoder, where it is not the paper's.
+    pub(crate) const DECODER: &str = "fcmae.decoder";
     /// Of a classifier: `"class"`, `"soft"` or `"multi_label"`, JSON.
     pub(crate) const LABELS: &str = "fcmae.labels";
 }

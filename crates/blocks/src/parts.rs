@@ -1,8 +1,35 @@
-//! The parts with one vector or two: LayerNorm, GRN, LayerScale.
+//! The parts with one vector or two: affine maps, LayerNorm, LayerScale.
 
-use fcmae_kernels::{GrnScope, grn, layer_norm};
-use fcmae_masking::VisibleLayout;
+use fcmae_kernels::{layer_norm, linear};
 use tch::{Tensor, nn};
+
+/// A weight, of a linear map or a convolution, and a bias.
+#[derive(Debug)]
+pub struct Affine {
+    /// Weight, `[out, …]`.
+    pub weight: Tensor,
+    /// Bias `[out]`.
+    pub bias: Tensor,
+}
+
+impl Affine {
+    /// Creates `weight` of this shape and `bias` under `path`, zero until the store is initialised or filled.
+    #[must_use]
+    pub fn new(path: &nn::Path, weight: &[i64]) -> Affine {
+        Affine {
+            weight: path.zeros("weight", weight),
+            bias: path.zeros("bias", &weight[..1]),
+        }
+    }
+
+    /// The linear map `[…, in]` → `[…, out]`; a weight with more axes (a 1 × 1 convolution) is taken as `[out, in]`.
+    pub fn linear(&self, x: &Tensor) -> Tensor {
+        match self.weight.dim() {
+            2 => linear(x, &self.weight, &self.bias),
+            _ => linear(x, &self.weight.flatten(1, -1), &self.bias),
+        }
+    }
+}
 
 /// LayerNorm over channels, eps 1e-6: `weight [C]` (starts at 1), `bias [C]` (0).
 #[derive(Debug)]
@@ -26,33 +53,6 @@ impl LayerNorm {
     /// `[…, C]` → `[…, C]`.
     pub fn forward(&self, x: &Tensor) -> Tensor {
         layer_norm(x, &self.weight, &self.bias)
-    }
-}
-
-/// Global Response Normalization (paper §4): `gamma`, `beta` of shape `[1, 1, 1, C]`, both start at 0, so that
-/// it starts as the identity.
-#[derive(Debug)]
-pub struct Grn {
-    /// Scale of the normalised response.
-    pub gamma: Tensor,
-    /// Shift.
-    pub beta: Tensor,
-}
-
-impl Grn {
-    /// Creates the parameters under `path`.
-    #[must_use]
-    pub fn new(path: &nn::Path, channels: i64) -> Grn {
-        let shape = [1, 1, 1, channels];
-        Grn {
-            gamma: path.zeros("gamma", &shape),
-            beta: path.zeros("beta", &shape),
-        }
-    }
-
-    /// Packed `[V, p, p, C]` → the same; see [`fcmae_kernels::grn`].
-    pub fn forward(&self, x: &Tensor, layout: &VisibleLayout, scope: GrnScope) -> Tensor {
-        grn(x, &self.gamma, &self.beta, layout, scope)
     }
 }
 

@@ -1,0 +1,81 @@
+//! Batch normalization over the visible sites of a batch.
+
+use tch::{Kind, Tensor, nn, no_grad};
+
+use super::exact;
+
+/// Added to the variance (PyTorch's).
+pub const BATCH_NORM_EPS: f64 = 1e-5;
+/// Share of a batch in the running statistics (PyTorch's).
+pub const BATCH_NORM_MOMENTUM: f64 = 0.1;
+
+/// Batch normalization (arXiv 1502.03167): `weight [C]` (starts at 1), `bias [C]` (0), and the statistics that
+/// evaluation uses, `running_mean [C]` and `running_var [C]`, which no gradient changes and every checkpoint holds.
+///
+/// In training a channel's mean and variance run over the visible sites of all images of the batch, as they would in a
+/// sparse convolution library; each batch moves the running ones by a tenth. A single site has no variance: it is
+/// normalised as in evaluation.
+#[derive(Debug)]
+pub struct BatchNorm {
+    /// Scale `[C]`.
+    pub weight: Tensor,
+    /// Shift `[C]`.
+    pub bias: Tensor,
+    /// Mean for evaluation `[C]`.
+    pub running_mean: Tensor,
+    /// Variance for evaluation `[C]`.
+    pub running_var: Tensor,
+}
+
+impl BatchNorm {
+    /// Creates parameters and statistics under `path`.
+    #[must_use]
+    pub fn new(path: &nn::Path, channels: i64) -> BatchNorm {
+        BatchNorm {
+            weight: path.ones("weight", &[channels]),
+            bias: path.zeros("bias", &[channels]),
+            running_mean: path.zeros_no_train("running_mean", &[channels]),
+            running_var: path.ones_no_train("running_var", &[channels]),
+        }
+    }
+
+    /// Packed `[V, p, p, C]` → the same. In training the running statistics move.
+    pub fn forward(&self, x: &Tensor, is_training: bool) -> Tensor {
+        let rows = exact(x).reshape([-1, self.weight.size()[0]]);
+        let takes_batch = is_training && rows.size()[0] > 1;
+        if takes_batch {
+            self.follow(&rows);
+        }
+        // Where libtorch moves them, its backward pass forbids that anyone else does before.
+        let running = (!takes_batch).then_some((&self.running_mean, &self.running_var));
+        let y = rows.batch_norm(
+            Some(&self.weight),
+            Some(&self.bias),
+            running.map(|(mean, _)| mean),
+            running.map(|(_, var)| var),
+            takes_batch,
+            0.0,
+            BATCH_NORM_EPS,
+            false,
+        );
+        y.view_as(x).to_kind(x.kind())
+    }
+
+    /// Moves the running statistics towards those of `rows`, `[sites, C]`; the variance is the unbiased one.
+    fn follow(&self, rows: &Tensor) {
+        let over_sites: &[i64] = &[0];
+        no_grad(|| {
+            let mean = rows.mean_dim(over_sites, false, None::<Kind>);
+            let var = rows.var_dim(over_sites, true, false);
+            for (running, now) in [(&self.running_mean, mean), (&self.running_var, var)] {
+                let _ = running.shallow_clone().lerp_(&now, BATCH_NORM_MOMENTUM);
+            }
+        });
+    }
+
+    /// Whether a tensor of this name is a running statistic: part of the weights, and no parameter.
+    #[must_use]
+    pub fn is_statistic(name: &str) -> bool {
+        name.ends_with("bn.running_mean") || name.ends_with("bn.running_var")
+    }
+}

@@ -1,0 +1,108 @@
+//! Classifiers of the paper's alternatives, and its Table 2f: GRN in pre-training alone, or in fine-tuning alone.
+
+use fcmae_blocks::ResponseKind;
+
+use super::*;
+use crate::inference::Inference;
+
+/// A pre-training run of one epoch with this in GRN's place.
+fn pretrained(folder: &Path, response: ResponseKind) -> PathBuf {
+    let mut config = PretrainConfig {
+        name: format!("pre-{}", response.name()),
+        output_dir: folder.join("runs"),
+        device: "cpu".into(),
+        threads: 1,
+        model: EncoderConfig {
+            drop_path: 0.0,
+            ..model()
+        },
+        decoder: DecoderConfig {
+            dim: 8,
+            ..DecoderConfig::default()
+        },
+        data: data(folder),
+        schedule: ScheduleConfig {
+            epochs: 1,
+            warmup_epochs: 0.0,
+            min_lr: 0.0,
+        },
+        train: TrainConfig {
+            batch_size: 8,
+            accumulate: 1,
+        },
+        log: LogConfig {
+            reconstructions_every_epochs: 0,
+            ..LogConfig::default()
+        },
+        ..PretrainConfig::default()
+    };
+    config.model.response.kind = Some(response);
+    let summary = crate::pretrain(&config, &quiet(Start::Continue, StopFlag::default()));
+    summary.unwrap().run
+}
+
+/// The sentence on what was loaded, after a run that begins so.
+fn begins_with(config: &FinetuneConfig) -> String {
+    run(config);
+    let vs = nn::VarStore::new(Device::Cpu);
+    Classifier::new(&vs.root(), &config.model, 2).unwrap();
+    start::begin(config, &vs).unwrap().swap_remove(0)
+}
+
+#[test]
+fn grn_can_be_dropped_at_fine_tuning_and_added_only_then() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = tiny(folder.path());
+    config.init = pretrained(folder.path(), ResponseKind::Grn).display().to_string();
+    config.model.response.kind = Some(ResponseKind::None);
+    config.name = "dropped".into();
+    let message = refusal(&config);
+    assert!(
+        message.contains("6 unexpected (`stages.0.0.grn.beta`")
+            && message.contains("`init_allow_unused` = []"),
+        "{message}"
+    );
+    config.init_allow_unused = vec!["*.grn.*".into()];
+    let news = begins_with(&config);
+    assert!(
+        news.contains("not used: stages.0.0.grn.beta, stages.0.0.grn.gamma"),
+        "{news}"
+    );
+    let weights = file(&config, "last/model.safetensors");
+    assert!(weights.keys().all(|name| !name.contains(".grn.")));
+
+    config.init = pretrained(folder.path(), ResponseKind::None)
+        .display()
+        .to_string();
+    config.init_allow_unused.clear();
+    config.model.response.kind = None;
+    config.name = "added".into();
+    let message = refusal(&config);
+    assert!(message.contains("6 missing (`stages.0.0.grn.beta`"), "{message}");
+    config.init_allow_missing = vec!["*.grn.*".into()];
+    let news = begins_with(&config);
+    assert!(
+        news.contains("new, not in the weights: ") && news.contains("stages.2.0.grn.gamma"),
+        "{news}"
+    );
+    assert!(file(&config, "last/model.safetensors").contains_key("stages.0.0.grn.gamma"));
+}
+
+#[test]
+fn classifiers_of_alternatives_are_trained_averaged_and_used() {
+    let folder = tempfile::tempdir().unwrap();
+    for response in [ResponseKind::Bn, ResponseKind::Se] {
+        let mut config = tiny(folder.path());
+        config.init = pretrained(folder.path(), response).display().to_string();
+        config.model.response.kind = Some(response);
+        config.name = response.name().into();
+        let summary = run(&config);
+        assert!(summary.finetuned.unwrap().val_ema.unwrap().loss.is_finite());
+        for weights in ["last", "best-ema"] {
+            let path = config.run_folder().join("checkpoints").join(weights);
+            let opened = Inference::open(&path, &["device=\"cpu\"".into(), "threads=1".into()]).unwrap();
+            assert_eq!(opened.model.response.kind, Some(response));
+            assert!(opened.is_classifier());
+        }
+    }
+}
