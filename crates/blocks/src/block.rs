@@ -54,7 +54,7 @@ pub struct Block {
     pwconv2: Affine,
     layer_scale: Option<LayerScale>,
     grn_scope: GrnScope,
-    drop_path: DropPath,
+    pub(crate) drop_path: DropPath,
 }
 
 /// A weight and a bias.

@@ -5,6 +5,7 @@
 //! [`Grn`] and [`LayerScale`] are its parts; [`DropPath`] with [`DropPathDraws`] is stochastic depth from a
 //! keyed generator, so that a step is repeatable. A [`Pass`] says how one pass is computed: these draws, and what is
 //! kept for the backward pass ([`Activation`]). [`initialise`] draws every weight of a store.
+//! [`Block::forward_observed`] shows the features inside, at each [`Site`].
 //!
 //! | symbol | meaning |
 //! |---|---|
@@ -32,6 +33,7 @@ mod block;
 mod drop_path;
 mod init;
 mod norm;
+mod observed;
 mod pass;
 
 pub use block::{Block, BlockConfig, BlockKind};
@@ -39,4 +41,5 @@ pub use drop_path::{DropPath, DropPathDraws};
 pub use fcmae_kernels::Activation;
 pub use init::{Distribution, initialise, redraw};
 pub use norm::{Grn, LayerNorm, LayerScale};
+pub use observed::Site;
 pub use pass::Pass;
