@@ -219,7 +219,14 @@ fn inspect_as_json_counts_every_element() {
 #[test]
 fn every_verb_explains_itself() {
     let place = Place::new();
-    for verb in ["pretrain", "verify", "reconstruct", "inspect", "convert"] {
+    for verb in [
+        "pretrain",
+        "verify",
+        "reconstruct",
+        "analyze",
+        "inspect",
+        "convert",
+    ] {
         let help = place.run(&[verb, "--help"]).ended(0).stdout;
         assert!(help.contains(&format!("Usage: fcmae {verb}")), "{help}");
         assert!(

@@ -3,6 +3,10 @@
 //! - [`reconstruct`]: what the model sees and what it makes of it: input, masked input, and the prediction pasted
 //!   over the visible pixels, per image with its loss; [`contact_sheet`] puts them into one picture.
 //! - [`ClassificationReport`], [`MultiLabelReport`]: how good a classifier is, from its scores: top-k, F1, AUROC, confusion matrix, bootstrap.
+//! - [`FeatureStatistics`]: what the features inside an encoder are like, place by place, over any number of images: cosine
+//!   distance of channels (collapse), dead and saturated channels, effective rank, class selectivity; [`FeatureReport`]
+//!   holds the numbers, [`collapse_figure`] and its siblings draw them, [`maps_picture`] shows single channels.
+//! - [`plot`]: line charts as SVG.
 //! - [`verify`]: the masking proved on this machine for a given configuration: packed = masked-dense on forward
 //!   and every gradient, no leak from hidden pixels, independence of images.
 //!
@@ -19,6 +23,8 @@
 //! ```
 
 mod classification;
+mod features;
+pub mod plot;
 mod reconstruct;
 mod sheet;
 mod text;
@@ -28,6 +34,11 @@ pub use classification::{
     Bootstrap, ClassMeasures, ClassReport, ClassificationReport, ConfusionMatrix, Measure, MeasureError,
     MultiLabelClass, MultiLabelReport, Scores, auroc, average_precision, confusion_picture, softmax,
     top_k_accuracy, top_k_classes,
+};
+pub use features::{
+    ChannelMaps, ChannelSums, ClassResponses, EffectiveRank, FeatureError, FeatureReport, FeatureStatistics,
+    LayerMeasures, channel_cosine_distance, channel_maps, channels_figure, collapse_figure, maps_picture,
+    rank_figure, selectivity_figure,
 };
 pub use reconstruct::{PixelStatistics, Reconstruction, reconstruct};
 pub use sheet::contact_sheet;

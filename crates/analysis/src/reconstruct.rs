@@ -15,6 +15,18 @@ pub struct PixelStatistics {
     pub std: Vec<f32>,
 }
 
+impl PixelStatistics {
+    /// As a config has them.
+    #[must_use]
+    pub fn of(mean: &[f64], std: &[f64]) -> PixelStatistics {
+        let to_f32 = |values: &[f64]| values.iter().map(|&v| v as f32).collect();
+        PixelStatistics {
+            mean: to_f32(mean),
+            std: to_f32(std),
+        }
+    }
+}
+
 /// One image, three ways, and how well its hidden patches were predicted.
 #[derive(Debug, Clone)]
 pub struct Reconstruction {
@@ -85,7 +97,7 @@ pub fn reconstruct(
 }
 
 /// Normalised images `[N, C, H, W]` → 8-bit pictures.
-fn to_pictures(images: &Tensor, statistics: &PixelStatistics) -> Vec<RgbImage> {
+pub(crate) fn to_pictures(images: &Tensor, statistics: &PixelStatistics) -> Vec<RgbImage> {
     let (n, c, h, w) = images.size4().expect("images are [N, C, H, W]");
     let channel = |values: &[f32]| {
         Tensor::from_slice(values)

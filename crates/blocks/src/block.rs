@@ -1,6 +1,6 @@
 //! The ConvNeXt block of V1 and V2, and of the paper's alternatives.
 
-use fcmae_kernels::{BlockOptions, BlockParams, End, GrnScope, Middle, depthwise, drop_path, gelu};
+use fcmae_kernels::{BlockOptions, BlockParams, End, GrnScope, Middle};
 use fcmae_masking::VisibleLayout;
 use serde::{Deserialize, Serialize};
 use tch::{Tensor, nn};
@@ -102,10 +102,10 @@ impl Block {
 
     /// Packed `[V, p, p, C]` → the same.
     pub fn forward(&self, x: &Tensor, layout: &VisibleLayout, pass: &Pass) -> Tensor {
-        let factors = self.drop_path.factors(pass.draws);
         if !self.is_in_kernels {
-            return self.composed(x, layout, pass, factors.as_deref());
+            return self.forward_observed(x, layout, pass, &mut |_, _| {});
         }
+        let factors = self.drop_path.factors(pass.draws);
         let options = BlockOptions {
             grn_scope: match &self.response {
                 Response::Grn(grn) => grn.form.scope,
@@ -115,28 +115,6 @@ impl Block {
             activation: pass.activation,
         };
         fcmae_kernels::block(x, &self.params(), layout, &options)
-    }
-
-    /// The block, one operation after the other; each is differentiated and kept by libtorch.
-    fn composed(&self, x: &Tensor, layout: &VisibleLayout, pass: &Pass, factors: Option<&[f32]>) -> Tensor {
-        let respond = |x: Tensor, here: Placement| match here == self.placement {
-            true => self.response.forward(&x, layout, pass),
-            false => x,
-        };
-        let h = depthwise(x, &self.dwconv.weight, &self.dwconv.bias, layout); // [V, p, p, C]
-        let h = respond(h, Placement::AfterDwconv);
-        let h = self.pwconv1.linear(&self.norm.forward(&h)); // [V, p, p, 4C]
-        let h = respond(gelu(&h), Placement::AfterGelu);
-        let h = self.pwconv2.linear(&h); // [V, p, p, C]
-        let h = respond(h, Placement::AfterPwconv2);
-        let h = match &self.layer_scale {
-            Some(scale) => scale.forward(&h),
-            None => h,
-        };
-        match factors {
-            Some(factors) => x + drop_path(&h, factors),
-            None => x + h,
-        }
     }
 
     /// The parameters, borrowed, as the kernels take them.
@@ -187,7 +165,8 @@ mod tests {
             let layout = VisibleLayout::full(2, PatchGrid { rows: 2, cols: 2 });
             let x = Tensor::randn([8, 2, 2, 6], (Kind::Double, Device::Cpu));
             let pass = Pass::default();
-            let difference = block.forward(&x, &layout, &pass) - block.composed(&x, &layout, &pass, None);
+            let difference = block.forward(&x, &layout, &pass)
+                - block.forward_observed(&x, &layout, &pass, &mut |_, _| {});
             assert!(difference.abs().max().double_value(&[]) < 1e-12, "{kind:?}");
         }
     }

@@ -5,6 +5,7 @@
 //! [`LayerNorm`], [`LayerScale`] and a [`Response`] are its parts; [`DropPath`] with [`DropPathDraws`] is stochastic
 //! depth from a keyed generator, so that a step is repeatable. A [`Pass`] says how one pass is computed: these draws,
 //! and what is kept for the backward pass ([`Activation`]). [`initialise`] draws every weight of a store.
+//! [`Block::forward_observed`] shows the features inside, at each [`Site`].
 //!
 //! What stands between GELU and the second linear map is a [`Response`], as [`ResponseConfig`] says: [`Grn`] in all the
 //! forms of Tables 2a–c and 16, nothing, a norm (LRN, BN, LN), or a gate (SE, CBAM). With GRN in the paper's form or
@@ -35,6 +36,7 @@
 mod block;
 mod drop_path;
 mod init;
+mod observed;
 mod parts;
 mod pass;
 mod response;
@@ -43,6 +45,7 @@ pub use block::{Block, BlockConfig, BlockKind};
 pub use drop_path::{DropPath, DropPathDraws};
 pub use fcmae_kernels::Activation;
 pub use init::{Distribution, initialise, redraw};
+pub use observed::Site;
 pub use parts::{Affine, LayerNorm, LayerScale};
 pub use pass::Pass;
 pub use response::{

@@ -225,6 +225,16 @@ impl Dataset {
         ))
     }
 
+    /// At most `count` of the samples, spread evenly over the list: the same ones each time, and from every class of an
+    /// image folder.
+    #[must_use]
+    pub fn spread(&self, count: usize) -> Dataset {
+        let count = count.min(self.len());
+        let mut kept = vec![false; self.len()];
+        (0..count).for_each(|at| kept[at * self.len() / count] = true);
+        self.part(|index| kept[index])
+    }
+
     /// The samples at the indices that are to be kept, with the ids and classes of the whole.
     pub(crate) fn part(&self, keep: impl Fn(usize) -> bool) -> Dataset {
         let kept = self.samples.iter().enumerate().filter(|&(index, _)| keep(index));
@@ -333,6 +343,17 @@ mod tests {
                 .collect()
         };
         assert_eq!(names(&dataset), names(&turned));
+    }
+
+    #[test]
+    fn a_few_samples_are_spread_over_the_list() {
+        let dataset = listed(&[(Some(0), 6), (Some(1), 4)]);
+        let spread = |count| ids(&dataset.spread(count));
+        assert_eq!(spread(4), [0, 2, 5, 7]);
+        assert_eq!(spread(1), [0]);
+        assert_eq!((spread(10), spread(0)), (ids(&dataset), vec![]));
+        assert_eq!(spread(99), ids(&dataset));
+        assert!(listed(&[]).spread(3).is_empty());
     }
 
     #[test]

@@ -95,6 +95,16 @@ impl SparseEncoder {
     /// Outputs of all stages, packed: `[V, p, p, dims[s]]` with p = `total_stride / (stem_stride·2^s)`.
     #[must_use]
     pub fn forward_stages(&self, images: &Tensor, layout: &VisibleLayout, pass: &Pass) -> Vec<Tensor> {
+        self.stages_by(images, layout, |_, block, x| block.forward(x, layout, pass))
+    }
+
+    /// The same with every block computed by `forward`, which is told its stage and its place there.
+    pub(crate) fn stages_by(
+        &self,
+        images: &Tensor,
+        layout: &VisibleLayout,
+        mut forward: impl FnMut((usize, usize), &Block, &Tensor) -> Tensor,
+    ) -> Vec<Tensor> {
         let mut outputs: Vec<Tensor> = Vec::with_capacity(self.stages.len());
         for (s, blocks) in self.stages.iter().enumerate() {
             let mut x = match outputs.last() {
@@ -107,8 +117,8 @@ impl SparseEncoder {
                     downsample(&layer.norm.forward(previous), &layer.weight, &layer.bias)
                 }
             };
-            for block in blocks {
-                x = block.forward(&x, layout, pass);
+            for (b, block) in blocks.iter().enumerate() {
+                x = forward((s, b), block, &x);
             }
             outputs.push(x);
         }

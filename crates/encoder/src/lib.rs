@@ -3,9 +3,10 @@
 //! [`SparseEncoder`] takes images and a [`VisibleLayout`](fcmae_masking::VisibleLayout) and computes the four
 //! stages on the visible patches alone (paper §3). With every patch visible it is the ordinary dense network,
 //! with the same weights under the same names: nothing is converted after pre-training. [`Classifier`] adds
-//! pooling, norm and head; [`FeaturePyramid`] gives the maps of all stages to other heads. [`masked_dense`] computes the same
-//! function as every dense port should, with masks on whole maps: it proves the encoder right, alternatives included,
-//! and costs what hidden pixels cost. [`EncoderKind`] names what a pre-training can use.
+//! pooling, norm and head; [`FeaturePyramid`] gives the maps of all stages to other heads.
+//! [`SparseEncoder::forward_observed`] shows the features inside every block, [`Place`] by place. [`masked_dense`]
+//! computes the same function as every dense port should, with masks on whole maps: it proves the encoder right,
+//! alternatives included, and costs what hidden pixels cost. [`EncoderKind`] names what a pre-training can use.
 //!
 //! | stage | packed features of a 224 px image, 32 px patches, ratio 0.6 |
 //! |---|---|
@@ -34,11 +35,13 @@ mod classifier;
 mod config;
 mod encoder;
 mod masked_dense;
+mod observed;
 mod pyramid;
 
 pub use classifier::Classifier;
 pub use config::{DenseFill, EncoderConfig, EncoderError, EncoderKind};
 pub use encoder::SparseEncoder;
-pub use fcmae_blocks::{Activation, Pass, ResponseConfig, ResponseKind};
+pub use fcmae_blocks::{Activation, Pass, ResponseConfig, ResponseKind, Site};
 pub use masked_dense::masked_dense;
+pub use observed::Place;
 pub use pyramid::FeaturePyramid;

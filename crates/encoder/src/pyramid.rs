@@ -70,6 +70,16 @@ impl SparseEncoder {
     /// # Errors
     /// Images without pixels.
     pub fn forward_maps(&self, images: &Tensor, pass: &Pass) -> Result<Vec<Tensor>, MaskError> {
+        let (padded, layout) = self.padded(images)?;
+        let maps = self.forward_stages(&padded, &layout, pass);
+        let whole = |(packed, stride): (Tensor, usize)| {
+            seen_sites(&packed, &layout, images, stride).permute([0, 3, 1, 2])
+        };
+        Ok(maps.into_iter().zip(self.strides()).map(whole).collect())
+    }
+
+    /// Images with zeros at the bottom and on the right up to whole patches, and the layout in which all are visible.
+    pub(crate) fn padded(&self, images: &Tensor) -> Result<(Tensor, VisibleLayout), MaskError> {
         let (n, _, height, width) = images.size4().expect("images are [N, C, H, W]");
         let stride = self.config().total_stride();
         let to_whole = |side: i64| (side as usize).next_multiple_of(stride) as i64;
@@ -81,17 +91,17 @@ impl SparseEncoder {
         } else {
             images.zero_pad2d(padding[0], padding[1], padding[2], padding[3])
         };
-        let layout = VisibleLayout::full(n as usize, grid);
-        let maps = self.forward_stages(&padded, &layout, pass);
-        let whole = |(packed, stride): (Tensor, usize)| {
-            let sites = |side: i64| (side as usize).div_ceil(stride) as i64;
-            unpack_tiles(&packed, &layout) // [N, H_s, W_s, C_s]
-                .permute([0, 3, 1, 2])
-                .narrow(2, 0, sites(height))
-                .narrow(3, 0, sites(width))
-        };
-        Ok(maps.into_iter().zip(self.strides()).map(whole).collect())
+        Ok((padded, VisibleLayout::full(n as usize, grid)))
     }
+}
+
+/// The map `[N, H_s, W_s, C]` of packed features, cut to the sites of `stride` pixels that see the images.
+pub(crate) fn seen_sites(packed: &Tensor, layout: &VisibleLayout, images: &Tensor, stride: usize) -> Tensor {
+    let (_, _, height, width) = images.size4().expect("images are [N, C, H, W]");
+    let sites = |side: i64| (side as usize).div_ceil(stride) as i64;
+    unpack_tiles(packed, layout)
+        .narrow(1, 0, sites(height))
+        .narrow(2, 0, sites(width))
 }
 
 impl From<SparseEncoder> for FeaturePyramid {

@@ -1,9 +1,9 @@
 //! The feature pyramid: sizes, the last map against the classifier, padding, gradients.
 
 use fcmae_blocks::{Pass, initialise};
-use fcmae_encoder::{Classifier, EncoderConfig, FeaturePyramid, SparseEncoder, masked_dense};
+use fcmae_encoder::{Classifier, EncoderConfig, FeaturePyramid, Place, Site, SparseEncoder, masked_dense};
 use fcmae_masking::{PatchGrid, PatchMask};
-use fcmae_testing::{F64, assert_close};
+use fcmae_testing::{F32, F64, assert_close};
 use proptest::prelude::*;
 use tch::{Device, Kind, Tensor, nn};
 
@@ -45,6 +45,39 @@ fn maps_are_those_of_the_dense_network() {
         assert_eq!(map.size(), [2, channels as i64, 32 / stride, 48 / stride]);
         assert_close("map", &map.permute([0, 2, 3, 1]), &expected, F64.forward);
     }
+}
+
+/// Every place is shown once and in order, and the last output of a stage is the stage's map, also where the stride
+/// does not divide the image.
+#[test]
+fn what_is_observed_on_the_way_are_the_maps() {
+    let config = EncoderConfig {
+        depths: vec![1, 2, 1],
+        dims: vec![4, 6, 8],
+        ..EncoderConfig::default()
+    };
+    let vs = nn::VarStore::new(Device::Cpu);
+    let encoder = SparseEncoder::new(&vs.root(), &config).unwrap();
+    randomise(&vs);
+    let images = Tensor::randn([2, 3, 33, 40], (Kind::Float, Device::Cpu));
+    let maps = encoder.forward_maps(&images, &Pass::default()).unwrap();
+    let mut seen: Vec<(Place, Tensor)> = Vec::new();
+    let mut observe = |place, map: &Tensor| seen.push((place, map.shallow_clone()));
+    encoder.forward_observed(&images, &mut observe).unwrap();
+    assert_eq!(seen.len(), 4 * Site::ALL.len());
+    assert!(seen.is_sorted_by_key(|(place, _)| *place));
+    for (stage, map) in maps.iter().enumerate() {
+        let outputs = seen.iter().filter(|(place, _)| place.stage == stage);
+        let (place, last) = outputs.last().unwrap();
+        assert_eq!(
+            (place.block, place.site),
+            (config.depths[stage] - 1, Site::Output)
+        );
+        assert_close(&place.to_string(), last, &map.permute([0, 2, 3, 1]), F32.forward);
+    }
+    let (place, hidden) = &seen[0];
+    assert_eq!(place.to_string(), "stages.0.0, before GELU");
+    assert_eq!(hidden.size(), [2, 9, 10, 16]); // ⌈33 / 4⌉ × ⌈40 / 4⌉ sites of 4·4 channels
 }
 
 #[test]

@@ -13,7 +13,7 @@
 //! | [masking] | patch grids, masks, the layout of what is visible |
 //! | [kernels] | compute on packed tiles |
 //! | [blocks], [encoder], [decoder], [model] | the network, floor by floor |
-//! | [analysis] | reconstructions, the proof of the masking, measures of a classifier |
+//! | [analysis] | reconstructions, the proof of the masking, measures of a classifier and of features, plots |
 //! | [trainer] | the run: recipe, loop, checkpoints, exact resume; weights in use |
 //! | [torch_ext] | what libtorch can do and `tch` does not bind |
 //!

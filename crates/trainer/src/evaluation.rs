@@ -47,15 +47,10 @@ impl Images {
         let tensor = Tensor::f_from_slice(&pixels)?
             .f_view(shape)?
             .f_to_device(device)?;
-        let to_f32 = |values: &[f64]| values.iter().map(|&v| v as f32).collect();
-        let statistics = PixelStatistics {
-            mean: to_f32(&config.mean),
-            std: to_f32(&config.std),
-        };
         Ok(Images {
             tensor,
             ids,
-            statistics,
+            statistics: PixelStatistics::of(&config.mean, &config.std),
         })
     }
 

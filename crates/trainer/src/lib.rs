@@ -21,7 +21,8 @@
 //! checkpoint lies between two optimizer steps, never inside an accumulation window; what a stop throws away is
 //! taken again.
 //!
-//! [`Inference`] uses weights of any origin: predictions, measures, features, probes.
+//! [`Inference`] uses weights of any origin: predictions, measures, features and what they are like, probes. A
+//! [`MonitorConfig`] has a run watch its own features.
 //!
 //! It knows no command line and prints to stderr only.
 //!
@@ -48,10 +49,12 @@ mod evaluation;
 mod finetune;
 mod groups;
 mod inference;
+mod knn;
 mod layers;
 mod machine;
 mod measures;
 mod metrics;
+mod monitored;
 mod optimizer;
 mod pretrain;
 mod pretrained;
@@ -68,8 +71,8 @@ pub use bench::{StepBench, StepTask, StepTime, bench_step};
 pub use config::{
     CheckpointConfig, ClassWeighting, ClassWeights, EmaConfig, FinetuneConfig, FinetuneLogConfig,
     FinetuneLossConfig, FinetuneOptimizerConfig, FinetuneScheduleConfig, FinetuneTrainConfig, LogConfig,
-    LossConfig, Metric, OptimizerConfig, Precision, PretrainConfig, ScheduleConfig, SelectionConfig,
-    TrainConfig, ValidationConfig,
+    LossConfig, Metric, MonitorConfig, MonitorKnnConfig, OptimizerConfig, Precision, PretrainConfig,
+    ScheduleConfig, SelectionConfig, TrainConfig, ValidationConfig,
 };
 pub use error::{InputError, List};
 pub use evaluation::Hide;
@@ -77,13 +80,15 @@ pub use fcmae_model::Activation;
 pub use finetune::{Best, Finetuned, finetune};
 pub use groups::is_decayed;
 pub use inference::{
-    Embedding, Evaluation, EvaluationReport, Inference, InferenceConfig, KnnConfig, KnnTrial, Level,
-    LinearProbeConfig, LinearTrial, Prediction, Predictions, Probe, ProbeReport, Unreadable, listed,
+    Analysis, AnalysisOptions, Embedding, Evaluation, EvaluationReport, Inference, InferenceConfig,
+    KnnConfig, KnnTrial, Level, LinearProbeConfig, LinearTrial, Prediction, Predictions, Probe, ProbeReport,
+    Unreadable, listed,
 };
 pub use layers::{LayerDecay, LayerDecayType};
 pub use machine::{DeviceChoice, Machine};
 pub use measures::Measures;
 pub use metrics::{EpochRecord, MetricsFile, Record, Smoothed, StepRecord};
+pub use monitored::{KnnScore, Monitored};
 pub use optimizer::{Optimizer, Parameter, Share};
 pub use pretrain::pretrain;
 pub use pretrained::{Pretrained, find_weights};

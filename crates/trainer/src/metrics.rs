@@ -7,6 +7,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::measures::Measures;
+use crate::monitored::Monitored;
 
 /// One line of `metrics.jsonl`; the key `kind` says which.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -58,6 +59,9 @@ pub struct EpochRecord {
     /// The same with the averaged weights.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub val_ema: Option<Measures>,
+    /// What the features are like, where `[monitor]` asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub monitor: Option<Box<Monitored>>,
     /// Learning rate of the last step.
     pub lr: f64,
     /// Images that could not be read and were left out since the run (or its last resume) began.
@@ -186,6 +190,7 @@ mod tests {
             val_loss: Some(0.6),
             val: None,
             val_ema: None,
+            monitor: None,
             lr: 1e-4,
             skipped: 0,
             seconds: 3.0,

@@ -1,5 +1,6 @@
 //! Verbs of the program, one file each.
 
+mod analyze;
 mod bench_step;
 mod convert;
 mod embed;
@@ -51,6 +52,8 @@ enum Verb {
     Embed(embed::Args),
     /// How much frozen features know of the labels: linear probe, nearest neighbours
     Probe(probe::Args),
+    /// What features are like: collapse, dead channels, effective rank, class selectivity, activation maps
+    Analyze(analyze::Args),
     /// What is in a checkpoint, of this or another program
     Inspect(inspect::Args),
     /// Weights of one program to those of another: fcmae, the reference, timm, transformers
@@ -105,6 +108,7 @@ fn run(verb: Verb) -> Result<Outcome> {
         Verb::Predict(args) => predict::run(&args),
         Verb::Embed(args) => embed::run(&args),
         Verb::Probe(args) => probe::run(&args),
+        Verb::Analyze(args) => analyze::run(&args),
         Verb::Inspect(args) => inspect::run(&args),
         Verb::Convert(args) => convert::run(&args),
         Verb::BenchStep(args) => bench_step::run(&args),

@@ -58,7 +58,8 @@ impl PicturesArgs {
     }
 }
 
-fn open(weights: &Path, set: &[String], data: Option<&str>) -> Result<Inference> {
+/// Opens weights, on other images than theirs where `data` names them, and tells what a user should know of them.
+pub(super) fn open(weights: &Path, set: &[String], data: Option<&str>) -> Result<Inference> {
     let inference = Inference::open(weights, set)?;
     for note in &inference.notes {
         eprintln!("note: {note}");

@@ -3,6 +3,7 @@
 mod finetune;
 mod finetune_sections;
 mod load;
+mod monitor;
 mod pretrain;
 mod sections;
 mod settings;
@@ -12,6 +13,7 @@ pub use finetune_sections::{
     ClassWeighting, ClassWeights, EmaConfig, FinetuneLogConfig, FinetuneLossConfig, FinetuneOptimizerConfig,
     FinetuneScheduleConfig, FinetuneTrainConfig, Metric, SelectionConfig,
 };
+pub use monitor::{MonitorConfig, MonitorKnnConfig};
 pub use pretrain::PretrainConfig;
 pub use sections::{
     CheckpointConfig, LogConfig, LossConfig, OptimizerConfig, Precision, ScheduleConfig, TrainConfig,

@@ -13,6 +13,7 @@ use fcmae_model::{Activation, FcmaeConfig, Init};
 use serde::{Deserialize, Serialize};
 
 use super::load::{load, read};
+use super::monitor::MonitorConfig;
 use super::sections::{
     CheckpointConfig, LogConfig, LossConfig, OptimizerConfig, Precision, ScheduleConfig, TrainConfig,
     ValidationConfig,
@@ -62,6 +63,8 @@ pub struct PretrainConfig {
     pub train: TrainConfig,
     /// The loss on held-out images.
     pub validation: ValidationConfig,
+    /// Measures of the features on the way.
+    pub monitor: MonitorConfig,
     /// When the run is saved.
     pub checkpoint: CheckpointConfig,
     /// What a run leaves to look at.
@@ -89,6 +92,7 @@ impl Default for PretrainConfig {
             schedule: ScheduleConfig::default(),
             train: TrainConfig::default(),
             validation: ValidationConfig::default(),
+            monitor: MonitorConfig::default(),
             checkpoint: CheckpointConfig::default(),
             log: LogConfig::default(),
         }
@@ -159,6 +163,7 @@ impl PretrainConfig {
             .validate(&settings.grid()?)
             .map_err(InputError::section)?;
         self.optimizer.validate()?;
+        self.monitor.validate()?;
         self.log.validate()
     }
 }
@@ -198,6 +203,7 @@ impl RunConfig for PretrainConfig {
 mod tests {
     use fcmae_encoder::DenseFill;
 
+    use super::super::monitor::MonitorKnnConfig;
     use super::*;
 
     fn paper() -> PretrainConfig {
@@ -278,6 +284,17 @@ mod tests {
             (|c| c.schedule.epochs = 0, "`schedule.epochs`"),
             (|c| c.train.batch_size = 0, "`train.batch_size`"),
             (|c| c.validation.batch_size = 0, "`validation.batch_size`"),
+            (|c| c.monitor.images = 0, "`monitor.images`"),
+            (|c| c.monitor.collapse_below = 0.6, "`monitor.collapse_below`"),
+            (
+                |c| {
+                    c.monitor.knn = Some(MonitorKnnConfig {
+                        k: 0,
+                        ..MonitorKnnConfig::default()
+                    });
+                },
+                "`monitor.knn.k`",
+            ),
             (|c| c.checkpoint.keep = 0, "`checkpoint.keep`"),
             (|c| c.log.every_steps = 0, "`log.every_steps`"),
         ];

@@ -188,6 +188,7 @@ impl Task for Finetuning {
             measures: Some(measures),
             ema_measures,
             ends_early: self.choice.is_patience_over(closing.epoch),
+            ..Closed::default()
         }))
     }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::{Precision, not_negative, positive};
 use crate::error::InputError;
 
-/// The settings of `predict`, `evaluate`, `embed` and `probe`. What the weights' file says of its images and labels
+/// The settings of `predict`, `evaluate`, `embed`, `probe` and `analyze`. What the weights' file says of its images and labels
 /// stands where nothing else is given.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -24,7 +24,7 @@ pub struct InferenceConfig {
     pub batch_size: usize,
     /// Below 384 px: share of the covering image that is cut out, in `(0, 1]` (fact sheet §3.8).
     pub crop_pct: f64,
-    /// The part of the data set that `evaluate` and `probe` measure on.
+    /// The part of the data set that `evaluate`, `probe` and `analyze` measure on.
     pub test_split: String,
     /// Where the images come from and how they become numbers.
     pub data: DataConfig,

@@ -1,8 +1,9 @@
 //! What trained weights are used for: predictions, measures, features, probes.
 //!
 //! [`Inference::open`] takes weights of any origin and says how images are brought to them; [`Inference::predict`],
-//! [`Inference::evaluate`], [`Inference::embed`] and [`Inference::probe`] are the verbs.
+//! [`Inference::evaluate`], [`Inference::embed`], [`Inference::probe`] and [`Inference::analyze`] are the verbs.
 
+mod analyze;
 mod config;
 mod described;
 mod embed;
@@ -13,6 +14,7 @@ mod predict;
 mod probe;
 mod stream;
 
+pub use analyze::{Analysis, AnalysisOptions};
 pub use config::{InferenceConfig, KnnConfig, LinearProbeConfig};
 pub use embed::{Embedding, Level};
 pub use evaluate::{Evaluation, EvaluationReport};

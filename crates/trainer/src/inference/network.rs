@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use fcmae_blocks::Pass;
 use fcmae_checkpoint::{Weights, read_weights};
 use fcmae_data::LabelKind;
-use fcmae_encoder::{Classifier, EncoderConfig, FeaturePyramid, SparseEncoder};
+use fcmae_encoder::{Classifier, EncoderConfig, SparseEncoder};
 use fcmae_kernels::GrnScope;
 use fcmae_model::encoder_config;
 use tch::{Device, Kind, Tensor, nn, no_grad};
@@ -40,7 +40,7 @@ pub struct Inference {
 
 #[derive(Debug)]
 enum Network {
-    Headless(FeaturePyramid),
+    Headless(SparseEncoder),
     Classifier(Box<Classifier>),
 }
 
@@ -134,13 +134,16 @@ impl Inference {
     /// Normalised images → the map of every stage, `[N, C_s, H_s, W_s]`.
     pub(super) fn maps(&self, batch: &Decoded) -> Result<Vec<Tensor>> {
         let images = self.tensor(batch)?;
-        let maps = match &self.network {
-            Network::Headless(pyramid) => no_grad(|| pyramid.forward(&images, &Pass::default())),
-            Network::Classifier(classifier) => {
-                no_grad(|| classifier.encoder().forward_maps(&images, &Pass::default()))
-            }
-        };
+        let maps = no_grad(|| self.encoder().forward_maps(&images, &Pass::default()));
         Ok(maps.map_err(InputError::section)?)
+    }
+
+    /// The network without its head.
+    pub(super) fn encoder(&self) -> &SparseEncoder {
+        match &self.network {
+            Network::Headless(encoder) => encoder,
+            Network::Classifier(classifier) => classifier.encoder(),
+        }
     }
 
     /// Normalised images → the mean of every stage's map, `[N, C_s]`, f32 on the CPU.
@@ -159,10 +162,13 @@ impl Inference {
     }
 
     fn tensor(&self, batch: &Decoded) -> Result<Tensor> {
+        Ok(self.exact(batch)?.to_kind(self.config.precision.kind()))
+    }
+
+    /// The images in f32, whatever the precision.
+    pub(super) fn exact(&self, batch: &Decoded) -> Result<Tensor> {
         let images = Tensor::f_from_slice(&batch.images)?.f_view(batch.shape().map(|side| side as i64))?;
-        Ok(images
-            .f_to_device(self.device)?
-            .to_kind(self.config.precision.kind()))
+        Ok(images.f_to_device(self.device)?)
     }
 }
 
@@ -172,7 +178,7 @@ impl Network {
         let file = || weights.file.display().to_string();
         let network = match weights.architecture.classes {
             Some(classes) => Network::Classifier(Box::new(Classifier::new(&vs.root(), model, classes)?)),
-            None => Network::Headless(SparseEncoder::new(&vs.root(), model)?.into()),
+            None => Network::Headless(SparseEncoder::new(&vs.root(), model)?),
         };
         let tensors = match network {
             Network::Classifier(_) => weights.classifier_tensors(),

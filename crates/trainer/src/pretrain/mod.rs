@@ -1,6 +1,7 @@
 //! Pre-training: the masked loss of an FCMAE, measured and pictured on held-out images.
 
 mod held_out;
+mod monitor;
 mod pictures;
 
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use crate::run::{
 use crate::summary::Summary;
 
 use held_out::HeldOutImages;
+use monitor::Monitor;
 
 /// Pre-trains as `config` says; the result is in its run folder.
 ///
@@ -43,6 +45,7 @@ struct Pretraining {
     masks: RandomMask,
     grid: PatchGrid,
     held_out: HeldOutImages,
+    monitor: Option<Monitor>,
     /// Whether the images are really held out; else training images stand in for the pictures.
     is_measured: bool,
     device: Device,
@@ -51,8 +54,9 @@ struct Pretraining {
 impl Task for Pretraining {
     type Config = PretrainConfig;
 
-    fn check(_input: &Input<PretrainConfig>, _is_new: bool) -> Result<()> {
-        Ok(()) // the config's own checks are all there is
+    fn check(input: &Input<PretrainConfig>, _is_new: bool) -> Result<()> {
+        monitor::labelled(&input.config)?; // the config's own checks are all else there is
+        Ok(())
     }
 
     fn new(input: &Input<PretrainConfig>, vs: &nn::VarStore, report: &Report) -> Result<Pretraining> {
@@ -62,6 +66,7 @@ impl Task for Pretraining {
             model: Fcmae::new(&vs.root(), &config.fcmae())?,
             masks: RandomMask::new(config.mask),
             grid: config.grid()?,
+            monitor: Monitor::new(&config, &shown, input.device, report)?,
             held_out: HeldOutImages::new(&config, shown, input.device, report.clone())?,
             is_measured: input.held_out.is_some(),
             device: input.device,
@@ -124,6 +129,13 @@ impl Task for Pretraining {
             if closed.held_out.is_none() {
                 return Ok(None);
             }
+        }
+        if let Some(monitor) = self.monitor.as_mut().filter(|monitor| monitor.is_due(closing)) {
+            let Some(watched) = monitor.watch(self.model.encoder(), closing.epoch, closing.stop)? else {
+                return Ok(None);
+            };
+            closed.warnings.extend(watched.warning);
+            closed.monitored = watched.monitored;
         }
         if closing.is_due(log.reconstructions_every_epochs) {
             let rows = self

@@ -1,6 +1,7 @@
 //! Whole runs of a tiny model on generated images: stopped anywhere, resumed, extended, refused.
 
 mod alternatives;
+mod monitor;
 
 use std::fs;
 use std::path::{Path, PathBuf};

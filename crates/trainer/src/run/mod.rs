@@ -169,6 +169,7 @@ impl<T: Task> Run<T> {
             val_loss: closed.held_out,
             val: closed.measures,
             val_ema: closed.ema_measures,
+            monitor: closed.monitored.map(Box::new),
             lr: self.last_lr(),
             skipped: self.state.epoch.skipped,
             seconds: self.epoch_started.elapsed().as_secs_f64(),
@@ -176,6 +177,10 @@ impl<T: Task> Run<T> {
         self.state.close_epoch(closed.held_out);
         self.state.ended_early = closed.ends_early;
         self.report_epoch(&record)?;
+        closed
+            .warnings
+            .iter()
+            .for_each(|warning| self.progress.warn(warning));
         self.epoch_started = Instant::now();
         self.meter = Meter::start();
         Ok(true)

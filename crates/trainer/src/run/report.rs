@@ -65,6 +65,9 @@ impl<T: Task> Run<T> {
                     .scalar(&format!("{part}/{name}"), record.step, value)?;
             }
         }
+        for (name, value) in record.monitor.iter().flat_map(|monitored| monitored.named()) {
+            self.events.scalar(&name, record.step, value)?;
+        }
         self.progress
             .line(&describe(record, self.settings.schedule.epochs));
         Ok(())
@@ -91,6 +94,12 @@ fn describe(record: &EpochRecord, epochs: u64) -> String {
     for (part, measures) in [("", &record.val), (" averaged", &record.val_ema)] {
         if let Some(measures) = measures {
             text += &format!(" ·{part} {measures}");
+        }
+    }
+    if let Some(monitored) = &record.monitor {
+        text += &format!(" · cosine distance {:.3}", monitored.hidden_distance);
+        if let Some(knn) = monitored.knn {
+            text += &format!(" · kNN {:.1} %", 100.0 * knn.accuracy);
         }
     }
     text += &format!(

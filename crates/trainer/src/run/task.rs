@@ -10,6 +10,7 @@ use tch::{Tensor, nn};
 use super::input::Input;
 use crate::config::RunConfig;
 use crate::measures::Measures;
+use crate::monitored::Monitored;
 use crate::optimizer::Optimizer;
 use crate::run_folder::RunFolder;
 use crate::stop::StopFlag;
@@ -113,6 +114,10 @@ pub(crate) struct Closed {
     pub(crate) measures: Option<Measures>,
     /// The same of the averaged weights.
     pub(crate) ema_measures: Option<Measures>,
+    /// What the features are like, where that was measured.
+    pub(crate) monitored: Option<Monitored>,
+    /// What a user should be warned of.
+    pub(crate) warnings: Vec<String>,
     /// Whether the run ends here, before its last epoch.
     pub(crate) ends_early: bool,
 }

@@ -1,7 +1,6 @@
 //! How much frozen features know of the labels: a linear probe and nearest neighbours, on the end of every stage.
 
 mod features;
-mod knn;
 mod linear;
 
 use std::path::Path;
@@ -14,6 +13,7 @@ use tch::Tensor;
 
 use super::network::Inference;
 use crate::error::InputError;
+use crate::knn;
 
 use features::{Features, LAST};
 use linear::Setting;

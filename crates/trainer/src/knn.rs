@@ -1,4 +1,4 @@
-//! The vote of the nearest training images.
+//! The vote of the nearest labelled images.
 
 use anyhow::Result;
 use tch::{Kind, Tensor};
@@ -9,7 +9,7 @@ const ROWS: i64 = 256;
 /// Training images, ready to vote: each of the `k` nearest by cosine similarity `s` gives `exp(s / T)` to its class
 /// (Wu et al. 2018, as DINO has it).
 #[derive(Debug)]
-pub(super) struct Votes {
+pub(crate) struct Votes {
     /// `[D, N]`, columns of length 1.
     bank: Tensor,
     labels: Tensor,
@@ -18,7 +18,7 @@ pub(super) struct Votes {
 }
 
 impl Votes {
-    pub(super) fn new(features: &Tensor, labels: &[u32], classes: usize, temperature: f64) -> Votes {
+    pub(crate) fn new(features: &Tensor, labels: &[u32], classes: usize, temperature: f64) -> Votes {
         let labels: Vec<i64> = labels.iter().map(|&label| i64::from(label)).collect();
         Votes {
             bank: unit(features).tr().contiguous(),
@@ -29,12 +29,27 @@ impl Votes {
     }
 
     /// For each `k` the shares of the votes `[M, K]`, row-major. A `k` above N is N.
-    pub(super) fn of(&self, features: &Tensor, ks: &[usize]) -> Result<Vec<Vec<f32>>> {
+    pub(crate) fn of(&self, features: &Tensor, ks: &[usize]) -> Result<Vec<Vec<f32>>> {
+        self.shares(&unit(features), ks, false)
+    }
+
+    /// The same for the labelled images themselves, none of which has a vote on itself.
+    pub(crate) fn leaving_one_out(&self, ks: &[usize]) -> Result<Vec<Vec<f32>>> {
+        self.shares(&self.bank.tr(), ks, true)
+    }
+
+    /// Of `rows [M, D]` of length 1; `are_own`: row i is image i of the bank.
+    fn shares(&self, rows: &Tensor, ks: &[usize], are_own: bool) -> Result<Vec<Vec<f32>>> {
         let images = self.labels.size()[0];
         let largest = ks.iter().copied().max().unwrap_or(1).min(images as usize) as i64;
         let mut shares = vec![Vec::new(); ks.len()];
-        for rows in unit(features).split(ROWS, 0) {
-            let (similarity, nearest) = rows.matmul(&self.bank).topk(largest, 1, true, true); // [m, k]
+        for (part, rows) in (0..).zip(rows.split(ROWS, 0)) {
+            let similarity = rows.matmul(&self.bank);
+            if are_own {
+                let mut own = similarity.narrow(1, part * ROWS, rows.size()[0]);
+                let _ = own.fill_diagonal_(f64::NEG_INFINITY, false); // its weight is exp(−∞) = 0
+            }
+            let (similarity, nearest) = similarity.topk(largest, 1, true, true); // [m, k]
             // the largest similarity is 1, so that exp does not overflow for any temperature
             let weight = ((similarity - 1.0) / self.temperature).exp();
             let label = self
@@ -104,6 +119,26 @@ mod tests {
                 .all(|(a, b)| (f64::from(*a) - b).abs() < 1e-6),
             "{votes:?}"
         );
+    }
+
+    /// More rows than are compared at once; each image's own label is wrong for it.
+    #[test]
+    fn left_out_an_image_is_judged_by_the_others() {
+        let angles: Vec<f64> = (0..600).map(|i| f64::from(i) * 0.002).collect();
+        let labels: Vec<u32> = (0..600).map(|i| u32::from(i % 2 == 1)).collect();
+        let votes = Votes::new(&at(&angles), &labels, 2, 0.07);
+        let shares = votes.leaving_one_out(&[2]).unwrap().remove(0); // both neighbours are of the other class
+        for (image, &label) in labels.iter().enumerate().take(599).skip(1) {
+            assert!(
+                shares[2 * image + label as usize] < 0.01,
+                "{image}: {:?}",
+                &shares[2 * image..2 * image + 2]
+            );
+        }
+        let alone = Votes::new(&at(&[0.3]), &[1], 2, 0.07)
+            .leaving_one_out(&[3])
+            .unwrap();
+        assert_eq!(alone, [[0.0, 0.0]]); // nobody else votes
     }
 
     #[test]
