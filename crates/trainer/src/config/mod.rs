@@ -12,6 +12,7 @@ pub use finetune_sections::{
     ClassWeighting, ClassWeights, EmaConfig, FinetuneLogConfig, FinetuneLossConfig, FinetuneOptimizerConfig,
     FinetuneScheduleConfig, FinetuneTrainConfig, Metric, SelectionConfig,
 };
+pub use load::origins;
 pub use pretrain::PretrainConfig;
 pub use sections::{
     CheckpointConfig, LogConfig, LossConfig, OptimizerConfig, Precision, ScheduleConfig, TrainConfig,
