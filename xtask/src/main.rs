@@ -66,6 +66,8 @@ enum Verb {
     Embed(program::Args),
     /// Linear probe and nearest neighbours on frozen features [passed to `fcmae probe`]
     Probe(program::Args),
+    /// A run, several, or a matrix as one HTML file [passed to `fcmae report`]
+    Report(program::Args),
     /// What is in a checkpoint [passed to `fcmae inspect`]
     Inspect(program::Args),
     /// Weights of one program to those of another [passed to `fcmae convert`]
@@ -104,6 +106,7 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Predict(args) => program::run("predict", &args),
         Verb::Embed(args) => program::run("embed", &args),
         Verb::Probe(args) => program::run("probe", &args),
+        Verb::Report(args) => program::run("report", &args),
         Verb::Inspect(args) => program::run("inspect", &args),
         Verb::Convert(args) => program::run("convert", &args),
         Verb::Test(args) => test::run(&args),

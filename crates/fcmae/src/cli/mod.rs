@@ -12,7 +12,10 @@ mod predict;
 mod pretrain;
 mod probe;
 mod reconstruct;
+mod report;
 mod run_args;
+#[cfg(feature = "tui")]
+mod tui;
 mod verify;
 mod weights;
 
@@ -51,6 +54,8 @@ enum Verb {
     Embed(embed::Args),
     /// How much frozen features know of the labels: linear probe, nearest neighbours
     Probe(probe::Args),
+    /// A run, several runs, or a matrix of experiments as one HTML file
+    Report(report::Args),
     /// What is in a checkpoint, of this or another program
     Inspect(inspect::Args),
     /// Weights of one program to those of another: fcmae, the reference, timm, transformers
@@ -105,6 +110,7 @@ fn run(verb: Verb) -> Result<Outcome> {
         Verb::Predict(args) => predict::run(&args),
         Verb::Embed(args) => embed::run(&args),
         Verb::Probe(args) => probe::run(&args),
+        Verb::Report(args) => report::run(&args),
         Verb::Inspect(args) => inspect::run(&args),
         Verb::Convert(args) => convert::run(&args),
         Verb::BenchStep(args) => bench_step::run(&args),
