@@ -32,7 +32,14 @@ fn a_run_leaves_the_folder_that_the_design_describes() {
     );
 
     let names = place.list("runs/tiny");
-    for name in ["checkpoints", "config.toml", "metrics.jsonl", "reconstructions"] {
+    for name in [
+        "checkpoints",
+        "config.toml",
+        "metrics.jsonl",
+        "provenance.json",
+        "reconstructions",
+        "report.html",
+    ] {
         assert!(
             names.iter().any(|found| found == name),
             "{name} is not in {names:?}"

@@ -211,7 +211,12 @@ fn a_full_disk_stops_the_run_and_loses_nothing() {
     let size = place.read("runs/tiny/checkpoints/last/model.safetensors").len();
 
     let full = place.run_with_file_limit((size / 1024) as u32, &RUN).ended(2);
-    assert_eq!(full.stderr.lines().count(), 1, "{full:?}");
+    // that the report does not fit either is a warning at most
+    let errors = full
+        .stderr
+        .lines()
+        .filter(|line| !line.starts_with("warning: no report: "));
+    assert_eq!(errors.count(), 1, "{full:?}");
     for words in [
         "error: the run stops at step",
         "model.safetensors: cannot be written: File too large",

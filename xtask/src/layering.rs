@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::process;
 
 /// Floor of each crate, and whether libtorch may be below it (see ARCHITECTURE.md).
-const FLOORS: [(&str, u32, Libtorch); 17] = [
+const FLOORS: [(&str, u32, Libtorch); 18] = [
     ("fcmae-config", 0, Libtorch::Never),
     ("fcmae-random", 0, Libtorch::Never),
     ("fcmae-checkpoint", 0, Libtorch::Never),
@@ -17,6 +17,7 @@ const FLOORS: [(&str, u32, Libtorch); 17] = [
     ("fcmae-testing", 0, Libtorch::Allowed),
     ("fcmae-masking", 1, Libtorch::Never),
     ("fcmae-data", 1, Libtorch::Never),
+    ("fcmae-report", 1, Libtorch::Never),
     ("fcmae-kernels", 2, Libtorch::Allowed),
     ("fcmae-blocks", 3, Libtorch::Allowed),
     ("fcmae-encoder", 4, Libtorch::Allowed),

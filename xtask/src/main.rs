@@ -68,6 +68,8 @@ enum Verb {
     Probe(program::Args),
     /// What features are like: collapse, dead channels, rank, activation maps [passed to `fcmae analyze`]
     Analyze(program::Args),
+    /// A run, several, or a matrix as one HTML file [passed to `fcmae report`]
+    Report(program::Args),
     /// What is in a checkpoint [passed to `fcmae inspect`]
     Inspect(program::Args),
     /// Weights of one program to those of another [passed to `fcmae convert`]
@@ -107,6 +109,7 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Embed(args) => program::run("embed", &args),
         Verb::Probe(args) => program::run("probe", &args),
         Verb::Analyze(args) => program::run("analyze", &args),
+        Verb::Report(args) => program::run("report", &args),
         Verb::Inspect(args) => program::run("inspect", &args),
         Verb::Convert(args) => program::run("convert", &args),
         Verb::Test(args) => test::run(&args),

@@ -23,7 +23,7 @@ pub(crate) struct Args {
 /// Builds and becomes `fcmae <verb> <args…>`.
 pub(crate) fn run(verb: &str, args: &Args) -> Result<()> {
     fetch_data(&args.args)?;
-    let program = build()?;
+    let program = build_with(features(&args.args))?;
     process::exec(&mut command(&program, verb, &args.args))
 }
 
@@ -40,8 +40,13 @@ pub(crate) fn pretrain(args: &Args) -> Result<()> {
 
 /// Builds the program in release mode, libtorch first; returns where it is.
 pub(crate) fn build() -> Result<PathBuf> {
+    build_with(&[])
+}
+
+fn build_with(features: &[&str]) -> Result<PathBuf> {
     libtorch::ensure()?;
-    process::run(process::cargo().args(["build", "--release", "--package", "fcmae", "--bin", "fcmae"]))?;
+    let build = ["build", "--release", "--package", "fcmae", "--bin", "fcmae"];
+    process::run(process::cargo().args(build).args(features))?;
     let metadata = layering::metadata()?;
     let target = metadata["target_directory"]
         .as_str()
@@ -49,6 +54,15 @@ pub(crate) fn build() -> Result<PathBuf> {
     Ok(Path::new(target)
         .join("release")
         .join(format!("fcmae{}", std::env::consts::EXE_SUFFIX)))
+}
+
+/// Options of `cargo build` for what the arguments need.
+fn features(args: &[OsString]) -> &'static [&'static str] {
+    if args.iter().any(|arg| arg == "--tui") {
+        &["--features", "tui"]
+    } else {
+        &[]
+    }
 }
 
 /// In the folder that the user is in, so that relative paths mean what was typed.
@@ -158,6 +172,12 @@ mod tests {
         check("--quiet my.toml", "--quiet my.toml");
         check("configs/mine", "configs/mine");
         check("--help", "--help");
+    }
+
+    #[test]
+    fn the_screen_is_built_for_who_asks_for_it() {
+        assert_eq!(features(&words("a.toml --tui")), ["--features", "tui"]);
+        assert_eq!(features(&words("a.toml --quiet")), [""; 0]);
     }
 
     #[test]

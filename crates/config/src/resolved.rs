@@ -83,6 +83,14 @@ impl Resolved {
         self.layer.origins.get(key)
     }
 
+    /// The keys (and sections) that were given, and where last, sorted.
+    pub fn origins(&self) -> impl Iterator<Item = (&str, &Origin)> {
+        self.layer
+            .origins
+            .iter()
+            .map(|(key, origin)| (key.as_str(), origin))
+    }
+
     /// The configuration as a caller's struct.
     ///
     /// # Errors

@@ -14,6 +14,7 @@
 //! | [kernels] | compute on packed tiles |
 //! | [blocks], [encoder], [decoder], [model] | the network, floor by floor |
 //! | [analysis] | reconstructions, the proof of the masking, measures of a classifier and of features, plots |
+//! | [report] | run folders and matrices as HTML |
 //! | [trainer] | the run: recipe, loop, checkpoints, exact resume; weights in use |
 //! | [torch_ext] | what libtorch can do and `tch` does not bind |
 //!
@@ -72,6 +73,7 @@ pub use fcmae_kernels as kernels;
 pub use fcmae_masking as masking;
 pub use fcmae_model as model;
 pub use fcmae_random as random;
+pub use fcmae_report as report;
 pub use fcmae_torch_ext as torch_ext;
 pub use fcmae_trainer as trainer;
 

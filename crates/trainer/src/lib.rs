@@ -13,7 +13,8 @@
 //! | [`Optimizer`] | AdamW in groups: decayed and not ([`is_decayed`]), by layer in fine-tuning ([`LayerDecay`]) |
 //! | [`State`] | where a run stands: step, smoothed loss, machine, config |
 //! | [`Record`] | a line of `metrics.jsonl`; [`EventWriter`] writes the same for TensorBoard |
-//! | [`StopFlag`] | a signal or another thread asks the run to save itself and return |
+//! | [`StopFlag`], [`SaveFlag`] | a signal or another thread asks the run to save itself and return, or to go on |
+//! | [`News`] | what a run says, for a display of its own |
 //!
 //! **The promise.** A run that is stopped anywhere (a signal, a kill, a full disk) and started again ends with the
 //! same bits as one that was left alone, on the same machine, libtorch and number of threads. So nothing in a step
@@ -48,6 +49,7 @@ mod error;
 mod evaluation;
 mod finetune;
 mod groups;
+mod host;
 mod inference;
 mod knn;
 mod layers;
@@ -72,7 +74,7 @@ pub use config::{
     CheckpointConfig, ClassWeighting, ClassWeights, EmaConfig, FinetuneConfig, FinetuneLogConfig,
     FinetuneLossConfig, FinetuneOptimizerConfig, FinetuneScheduleConfig, FinetuneTrainConfig, LogConfig,
     LossConfig, Metric, MonitorConfig, MonitorKnnConfig, OptimizerConfig, Precision, PretrainConfig,
-    ScheduleConfig, SelectionConfig, TrainConfig, ValidationConfig,
+    ScheduleConfig, SelectionConfig, TrainConfig, ValidationConfig, origins,
 };
 pub use error::{InputError, List};
 pub use evaluation::Hide;
@@ -92,11 +94,11 @@ pub use monitored::{KnnScore, Monitored};
 pub use optimizer::{Optimizer, Parameter, Share};
 pub use pretrain::pretrain;
 pub use pretrained::{Pretrained, find_weights};
-pub use progress::{Progress, Shown, Verbosity, duration};
-pub use run::{RunOptions, Start};
+pub use progress::{News, Progress, Shown, Verbosity, duration};
+pub use run::{RunOptions, Source, Start};
 pub use run_folder::{RunFolder, fresh_name};
 pub use schedule::{Schedule, scaled_lr};
 pub use state::{DataStamp, EpochSums, HeldOut, State};
-pub use stop::StopFlag;
+pub use stop::{SaveFlag, StopFlag};
 pub use summary::{Ending, Summary};
 pub use tensorboard::EventWriter;

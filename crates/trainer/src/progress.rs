@@ -1,9 +1,13 @@
-//! What a person sees of a run, all of it on stderr: a bar on a terminal, plain lines elsewhere.
+//! What a person sees of a run, on stderr (a bar on a terminal, plain lines elsewhere) or in a display of its own.
 
 use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::metrics::EpochRecord;
 
 /// How much a run says.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -36,28 +40,83 @@ pub struct Shown {
     pub data_wait: f64,
 }
 
+/// What a run says, for a display that is not this one.
+#[derive(Debug, Clone, PartialEq)]
+pub enum News {
+    /// Steps are about to begin.
+    Begin,
+    /// A sentence.
+    Line(String),
+    /// A warning.
+    Warning(String),
+    /// A step is done.
+    Step(Shown),
+    /// An epoch is closed.
+    Epoch {
+        /// What was measured.
+        record: Box<EpochRecord>,
+        /// The picture of its reconstructions, where one was made.
+        picture: Option<PathBuf>,
+    },
+}
+
 /// Shows a run.
 #[derive(Debug)]
 pub struct Progress {
-    verbosity: Verbosity,
-    bar: Option<ProgressBar>,
+    outlet: Outlet,
     last_line: Instant,
     started: Instant,
     first_step: Option<u64>,
+}
+
+/// Where to.
+#[derive(Debug, Clone)]
+enum Outlet {
+    /// Warnings on stderr, nothing else.
+    Quiet,
+    /// Lines on stderr.
+    Lines,
+    /// A bar on stderr, and lines above it.
+    Bar(ProgressBar),
+    /// Somebody who shows it. One who has gone away misses it.
+    Watcher(Sender<News>),
+}
+
+impl Outlet {
+    fn line(&self, text: &str) {
+        match self {
+            Outlet::Quiet => {}
+            Outlet::Lines => eprintln!("{text}"),
+            Outlet::Bar(bar) => bar.suspend(|| eprintln!("{text}")),
+            Outlet::Watcher(watcher) => drop(watcher.send(News::Line(text.to_owned()))),
+        }
+    }
+
+    fn warn(&self, text: &str) {
+        match self {
+            Outlet::Quiet | Outlet::Lines => eprintln!("warning: {text}"),
+            Outlet::Bar(bar) => bar.suspend(|| eprintln!("warning: {text}")),
+            Outlet::Watcher(watcher) => drop(watcher.send(News::Warning(text.to_owned()))),
+        }
+    }
 }
 
 impl Progress {
     /// Without a terminal, a line about the step appears this often.
     const LINE_EVERY: Duration = Duration::from_secs(30);
 
-    /// A display that has shown nothing yet.
+    /// A display that has shown nothing yet; a `watcher` gets all there is to show.
     #[must_use]
-    pub fn new(verbosity: Verbosity) -> Progress {
-        let has_bar = verbosity == Verbosity::Normal && std::io::stderr().is_terminal();
+    pub fn new(verbosity: Verbosity, watcher: Option<Sender<News>>) -> Progress {
+        let outlet = match (watcher, verbosity) {
+            (Some(watcher), _) => Outlet::Watcher(watcher),
+            (None, Verbosity::Quiet) => Outlet::Quiet,
+            (None, Verbosity::Normal) if std::io::stderr().is_terminal() => Outlet::Bar(bar()),
+            (None, Verbosity::Normal) => Outlet::Lines,
+        };
         let now = Instant::now();
         Progress {
-            verbosity,
-            bar: has_bar.then(bar),
+            outlet,
             last_line: now,
             started: now,
             first_step: None,
@@ -66,22 +125,18 @@ impl Progress {
 
     /// A line of news.
     pub fn line(&self, text: &str) {
-        match (&self.bar, self.verbosity) {
-            (_, Verbosity::Quiet) => {}
-            (Some(bar), _) => bar.suspend(|| eprintln!("{text}")),
-            (None, _) => eprintln!("{text}"),
-        }
+        self.outlet.line(text);
     }
 
     /// A warning; shown even when quiet.
     pub fn warn(&self, text: &str) {
-        warn(self.bar.as_ref(), text);
+        self.outlet.warn(text);
     }
 
     /// Warns from any thread.
     pub fn warner(&self) -> impl Fn(&str) + Send + Sync + 'static {
-        let bar = self.bar.clone();
-        move |text| warn(bar.as_ref(), text)
+        let outlet = self.outlet.clone();
+        move |text| outlet.warn(text)
     }
 
     /// The state after a step.
@@ -92,19 +147,38 @@ impl Progress {
             shown.step - first,
             shown.total_steps - shown.step,
         );
-        if let Some(bar) = &self.bar {
-            bar.set_length(shown.total_steps);
-            bar.set_position(shown.step);
-            bar.set_message(format!("{} · {} left", describe(shown), duration(left)));
-        } else if self.last_line.elapsed() >= Self::LINE_EVERY {
-            self.last_line = Instant::now();
-            self.line(&format!(
-                "step {}/{} · {} · {} left",
-                shown.step,
-                shown.total_steps,
-                describe(shown),
-                duration(left)
-            ));
+        match &self.outlet {
+            Outlet::Quiet => {}
+            Outlet::Bar(bar) => {
+                bar.set_length(shown.total_steps);
+                bar.set_position(shown.step);
+                bar.set_message(format!("{} · {} left", describe(shown), duration(left)));
+            }
+            Outlet::Lines => self.line_now_and_then(shown, left),
+            Outlet::Watcher(watcher) => drop(watcher.send(News::Step(*shown))),
+        }
+    }
+
+    fn line_now_and_then(&mut self, shown: &Shown, left: Duration) {
+        if self.last_line.elapsed() < Self::LINE_EVERY {
+            return;
+        }
+        self.last_line = Instant::now();
+        self.line(&format!(
+            "step {}/{} · {} · {} left",
+            shown.step,
+            shown.total_steps,
+            describe(shown),
+            duration(left)
+        ));
+    }
+
+    /// A closed epoch: in one line, and as it was measured and pictured.
+    pub fn epoch(&self, line: &str, record: &EpochRecord, picture: Option<PathBuf>) {
+        self.line(line);
+        if let Outlet::Watcher(watcher) = &self.outlet {
+            let record = Box::new(record.clone());
+            drop(watcher.send(News::Epoch { record, picture }));
         }
     }
 
@@ -113,22 +187,19 @@ impl Progress {
         self.started = Instant::now();
         self.last_line = self.started;
         self.first_step = None;
-        if let Some(bar) = &self.bar {
-            bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(8));
+        match &self.outlet {
+            Outlet::Bar(bar) => bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(8)),
+            Outlet::Watcher(watcher) => drop(watcher.send(News::Begin)),
+            Outlet::Quiet | Outlet::Lines => {}
         }
     }
 
     /// Takes the bar away.
     pub fn finish(&mut self) {
-        if let Some(bar) = &self.bar {
+        if let Outlet::Bar(bar) = &self.outlet {
             bar.finish_and_clear();
         }
     }
-}
-
-fn warn(bar: Option<&ProgressBar>, text: &str) {
-    let print = || eprintln!("warning: {text}");
-    bar.map_or_else(print, |bar| bar.suspend(print));
 }
 
 fn bar() -> ProgressBar {

@@ -11,6 +11,8 @@ use crate::error::InputError;
 /// ```text
 /// runs/<name>/
 ///   config.toml           resolved
+///   provenance.json       where it came from: command, origin of each value, machine, versions
+///   report.html           curves, pictures and all of the above, to be opened in a browser
 ///   metrics.jsonl         one object per logged step and per epoch
 ///   events.out.tfevents…  the same for TensorBoard
 ///   checkpoints/          model, optimizer and state; of fine-tuning also `best/` and `best-ema/`
@@ -86,6 +88,18 @@ impl RunFolder {
     #[must_use]
     pub fn metrics(&self) -> PathBuf {
         self.path.join("metrics.jsonl")
+    }
+
+    /// The report.
+    #[must_use]
+    pub fn report(&self) -> PathBuf {
+        self.path.join("report.html")
+    }
+
+    /// Where the run came from.
+    #[must_use]
+    pub fn provenance(&self) -> PathBuf {
+        self.path.join("provenance.json")
     }
 
     /// The folder of the checkpoints.

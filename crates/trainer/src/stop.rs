@@ -1,4 +1,4 @@
-//! A flag that asks a running loop to stop at the next safe place.
+//! Flags that ask a running loop to stop, or to save itself, at the next safe place.
 
 use std::io;
 use std::sync::Arc;
@@ -59,6 +59,28 @@ impl StopFlag {
             polls_left: Arc::new(AtomicUsize::new(n)),
             ..StopFlag::default()
         }
+    }
+}
+
+/// Asks a run to write a checkpoint after the step under way, and to go on. Clones share the flag.
+#[derive(Debug, Clone, Default)]
+pub struct SaveFlag(Arc<AtomicBool>);
+
+impl SaveFlag {
+    /// Asks for a checkpoint.
+    pub fn ask(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether one was asked for that is not written yet.
+    #[must_use]
+    pub fn is_asked(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    /// As [`SaveFlag::is_asked`], and lowers the flag.
+    pub(crate) fn take(&self) -> bool {
+        self.0.swap(false, Ordering::SeqCst)
     }
 }
 

@@ -57,6 +57,8 @@ pub struct Summary {
     pub weights: Option<PathBuf>,
     /// The newest picture of reconstructions.
     pub reconstruction: Option<PathBuf>,
+    /// The report, where one was written.
+    pub report: Option<PathBuf>,
     /// Whether the run ended before its last epoch because it no longer got better.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub ended_early: bool,
@@ -88,6 +90,7 @@ impl Summary {
             images_per_second: 0.0,
             machine: state.machine.clone(),
             weights: weights.exists().then_some(weights),
+            report: Some(folder.report()).filter(|file| file.exists()),
             reconstruction: pictures.into_iter().find(|file| file.exists()),
             ended_early: state.ended_early,
             finetuned: None,

@@ -11,6 +11,7 @@ use fcmae::decoder::DecoderError;
 use fcmae::encoder::EncoderError;
 use fcmae::masking::MaskError;
 use fcmae::model::ModelError;
+use fcmae::report::ReportError;
 use fcmae::torch_ext::first_line;
 use fcmae::trainer::InputError;
 use tch::TchError;
@@ -31,6 +32,7 @@ fn is_input(error: &(dyn Error + 'static)) -> bool {
         || error.is::<DecoderError>()
         || error.is::<ModelError>()
         || error.is::<VerifyError>()
+        || error.is::<ReportError>()
 }
 
 /// The error and its causes in one message; a cause that the message before it already tells is left out.

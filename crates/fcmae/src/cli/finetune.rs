@@ -19,7 +19,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
     let args = &args.run;
     let file = args.file("finetune", "configs/finetune/elpv-atto.toml")?;
     let config = FinetuneConfig::load(file, &args.overrides())?;
-    let summary = finetune(&config, &args.options()?)?;
+    let summary = args.carry_out(file, &config.run_folder(), |options| finetune(&config, options))?;
     if !args.quiet {
         eprint!("{}", farewell(&summary, &super::run_args::command()));
     }
@@ -56,6 +56,9 @@ fn farewell(summary: &Summary, command: &str) -> String {
     }
     if let Some(file) = &summary.weights {
         lines.push(format!("newest    {}", file.display()));
+    }
+    if let Some(file) = &summary.report {
+        lines.push(format!("report    {}", file.display()));
     }
     if summary.ending == Ending::Stopped {
         lines.push("next      the same command continues".to_owned());
@@ -117,6 +120,7 @@ mod tests {
         let expected = "finished 3 of 10 epochs (no better for `selection.patience` epochs) in 1 min 01 s, 40.0 img/s\n\
                         best      epoch 2: top-1 87.50 %, AUROC 0.9375 · runs/a/checkpoints/best/model.safetensors\n\
                         newest    runs/a/w\n\
+                        report    runs/a/report.html\n\
                         next      fcmae predict runs/a/checkpoints/best/model.safetensors photos\n";
         assert_eq!(farewell(&summary, "fcmae"), expected);
     }

@@ -13,7 +13,10 @@ mod predict;
 mod pretrain;
 mod probe;
 mod reconstruct;
+mod report;
 mod run_args;
+#[cfg(feature = "tui")]
+mod tui;
 mod verify;
 mod weights;
 
@@ -54,6 +57,8 @@ enum Verb {
     Probe(probe::Args),
     /// What features are like: collapse, dead channels, effective rank, class selectivity, activation maps
     Analyze(analyze::Args),
+    /// A run, several runs, or a matrix of experiments as one HTML file
+    Report(report::Args),
     /// What is in a checkpoint, of this or another program
     Inspect(inspect::Args),
     /// Weights of one program to those of another: fcmae, the reference, timm, transformers
@@ -109,6 +114,7 @@ fn run(verb: Verb) -> Result<Outcome> {
         Verb::Embed(args) => embed::run(&args),
         Verb::Probe(args) => probe::run(&args),
         Verb::Analyze(args) => analyze::run(&args),
+        Verb::Report(args) => report::run(&args),
         Verb::Inspect(args) => inspect::run(&args),
         Verb::Convert(args) => convert::run(&args),
         Verb::BenchStep(args) => bench_step::run(&args),

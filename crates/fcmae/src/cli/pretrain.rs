@@ -20,7 +20,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
     let args = &args.run;
     let file = args.file("pretrain", "configs/pretrain/quickstart.toml")?;
     let config = PretrainConfig::load(file, &args.overrides())?;
-    let summary = pretrain(&config, &args.options()?)?;
+    let summary = args.carry_out(file, &config.run_folder(), |options| pretrain(&config, options))?;
     if !args.quiet {
         eprint!("{}", farewell(&summary, &command(), file));
     }
@@ -45,6 +45,12 @@ fn farewell(summary: &Summary, command: &str, config: &Path) -> String {
             .weights
             .as_deref()
             .map(|file| format!("weights   {}", path(file))),
+    );
+    lines.extend(
+        summary
+            .report
+            .as_deref()
+            .map(|file| format!("report    {}", path(file))),
     );
     let (run, images) = (path(&summary.run), path(&summary.images));
     match summary.ending {
@@ -86,6 +92,7 @@ mod tests {
         let text = farewell(&summary(Ending::Finished), "cargo xtask", Path::new("a.toml"));
         let expected = "finished 10 epochs in 1 min 01 s, 40.0 img/s; held-out loss 0.9000 → 0.6500\n\
                         weights   runs/a/w\n\
+                        report    runs/a/report.html\n\
                         next      cargo xtask reconstruct runs/a photos --mask-ratio 0.75\n          \
                         cargo xtask pretrain a.toml --set schedule.epochs=20\n";
         assert_eq!(text, expected);

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use fcmae::trainer::{Ending, InputError, RunOptions, Start, StopFlag, Summary, Verbosity};
+use fcmae::report::quoted;
+use fcmae::trainer::{Ending, InputError, RunOptions, Source, Start, StopFlag, Summary, Verbosity, origins};
 
 use super::Outcome;
 
@@ -27,6 +28,9 @@ pub(super) struct RunArgs {
     /// Say nothing but warnings
     #[arg(long)]
     pub(super) quiet: bool,
+    /// Show the run on a screen of its own in the terminal
+    #[arg(long, conflicts_with = "quiet", hide = !cfg!(feature = "tui"))]
+    tui: bool,
     /// Print one JSON object at the end
     #[arg(long)]
     pub(super) json: bool,
@@ -48,8 +52,29 @@ impl RunArgs {
         overrides
     }
 
+    /// Carries out the run in `folder` that `file` describes, shown as the arguments ask for.
+    pub(super) fn carry_out(
+        &self,
+        file: &Path,
+        folder: &Path,
+        run: impl FnOnce(&RunOptions) -> Result<Summary>,
+    ) -> Result<Summary> {
+        let source = Source {
+            command: typed(),
+            origins: origins(file, &self.overrides())?,
+        };
+        let options = RunOptions {
+            source,
+            ..self.options()?
+        };
+        if self.tui {
+            return on_screen(options, folder, run);
+        }
+        run(&options)
+    }
+
     /// How the run is started; from here on Ctrl-C and SIGTERM stop it after a checkpoint.
-    pub(super) fn options(&self) -> Result<RunOptions> {
+    fn options(&self) -> Result<RunOptions> {
         Ok(RunOptions {
             start: match (self.resume, self.fresh) {
                 (true, _) => Start::Resume,
@@ -62,8 +87,26 @@ impl RunArgs {
                 Verbosity::Normal
             },
             stop: StopFlag::on_signals().context("installing the handlers of Ctrl-C and SIGTERM")?,
+            ..RunOptions::default()
         })
     }
+}
+
+#[cfg(feature = "tui")]
+use super::tui::on_screen;
+
+#[cfg(not(feature = "tui"))]
+fn on_screen(
+    _options: RunOptions,
+    _folder: &Path,
+    _run: impl FnOnce(&RunOptions) -> Result<Summary>,
+) -> Result<Summary> {
+    let message = "--tui: this program was built without it; build it with `--features tui`, or run it through \
+                   `cargo xtask`, which does";
+    Err(InputError::Argument {
+        message: message.to_owned(),
+    }
+    .into())
 }
 
 /// The text as a TOML string, so that a name like `1e3` stays a name.
@@ -79,6 +122,17 @@ pub(super) fn command() -> String {
     } else {
         "fcmae".to_owned()
     }
+}
+
+/// The command as it can be typed again.
+fn typed() -> String {
+    let words = std::env::args_os()
+        .skip(1)
+        .map(|word| quoted(&word.to_string_lossy()));
+    std::iter::once(command())
+        .chain(words)
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// The verb's outcome.
@@ -137,6 +191,7 @@ pub(super) mod tests {
             },
             weights: Some("runs/a/w".into()),
             reconstruction: None,
+            report: Some("runs/a/report.html".into()),
             ended_early: false,
             finetuned: None,
         }

@@ -213,6 +213,7 @@ impl RunConfig for FinetuneConfig {
             validation: self.validation.clone(),
             checkpoint: self.checkpoint,
             log_every_steps: self.log.every_steps,
+            report: self.log.report,
         }
     }
 

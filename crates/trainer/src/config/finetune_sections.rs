@@ -263,10 +263,15 @@ impl SelectionConfig {
 pub struct FinetuneLogConfig {
     /// A line in `metrics.jsonl` and a TensorBoard point every so many optimizer steps, at least 1.
     pub every_steps: u64,
+    /// Whether `report.html` is kept up to date after each epoch.
+    pub report: bool,
 }
 
 impl Default for FinetuneLogConfig {
     fn default() -> Self {
-        FinetuneLogConfig { every_steps: 10 }
+        FinetuneLogConfig {
+            every_steps: 10,
+            report: true,
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! From a file and `--set` overrides to a checked config.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -31,6 +32,18 @@ pub(super) fn read<C: RunConfig>(file: &Path, overrides: &[String]) -> Result<(R
         config.rename(stem.to_string_lossy().into_owned());
     }
     Ok((resolved, config))
+}
+
+/// Where each value of such a config is given, by its full key; what is not in it is a default.
+///
+/// # Errors
+/// As reading the config: the file, those it extends, the overrides.
+pub fn origins(file: &Path, overrides: &[String]) -> Result<BTreeMap<String, String>, ConfigError> {
+    let resolved = fcmae_config::load(config_file(file), overrides)?;
+    let given = resolved.origins();
+    Ok(given
+        .map(|(key, origin)| (key.to_owned(), origin.to_string()))
+        .collect())
 }
 
 /// A run folder stands for its resolved config.
@@ -94,6 +107,16 @@ mod tests {
             format!("{error:#}").starts_with("--set data.image_size=7: `data.image_size`:"),
             "{error:#}"
         );
+    }
+
+    #[test]
+    fn each_value_has_its_origin() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = file(folder.path(), "[data]\npath = \"x\"\n");
+        let origins = origins(&file, &["seed=3".into()]).unwrap();
+        assert_eq!(origins["seed"], "--set seed=3");
+        assert!(origins["data.path"].ends_with("first-try.toml:2"), "{origins:?}");
+        assert_eq!(origins.get("threads"), None);
     }
 
     #[test]

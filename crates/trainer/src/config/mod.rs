@@ -13,6 +13,7 @@ pub use finetune_sections::{
     ClassWeighting, ClassWeights, EmaConfig, FinetuneLogConfig, FinetuneLossConfig, FinetuneOptimizerConfig,
     FinetuneScheduleConfig, FinetuneTrainConfig, Metric, SelectionConfig,
 };
+pub use load::origins;
 pub use monitor::{MonitorConfig, MonitorKnnConfig};
 pub use pretrain::PretrainConfig;
 pub use sections::{

@@ -187,6 +187,7 @@ impl RunConfig for PretrainConfig {
             validation: self.validation.clone(),
             checkpoint: self.checkpoint,
             log_every_steps: self.log.every_steps,
+            report: self.log.report,
         }
     }
 

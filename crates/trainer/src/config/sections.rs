@@ -343,6 +343,8 @@ pub struct LogConfig {
     pub reconstructions_every_epochs: u64,
     /// Images in that picture, from 1 to 64.
     pub reconstruction_images: usize,
+    /// Whether `report.html` is kept up to date after each epoch.
+    pub report: bool,
 }
 
 impl Default for LogConfig {
@@ -351,6 +353,7 @@ impl Default for LogConfig {
             every_steps: 10,
             reconstructions_every_epochs: 10,
             reconstruction_images: 8,
+            report: true,
         }
     }
 }

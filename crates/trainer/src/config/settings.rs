@@ -50,6 +50,8 @@ pub(crate) struct Settings {
     pub(crate) checkpoint: CheckpointConfig,
     /// A line of metrics every so many steps.
     pub(crate) log_every_steps: u64,
+    /// Whether the report is kept up to date.
+    pub(crate) report: bool,
 }
 
 impl Settings {

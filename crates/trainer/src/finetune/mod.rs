@@ -57,6 +57,8 @@ struct Finetuning {
 }
 
 impl Task for Finetuning {
+    const VERB: &'static str = "finetune";
+
     type Config = FinetuneConfig;
 
     fn check(input: &Input<FinetuneConfig>, is_new: bool) -> Result<()> {

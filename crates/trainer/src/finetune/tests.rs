@@ -113,7 +113,10 @@ fn tiny(folder: &Path) -> FinetuneConfig {
             every_steps: 2,
             keep: 20,
         },
-        log: FinetuneLogConfig { every_steps: 1 },
+        log: FinetuneLogConfig {
+            every_steps: 1,
+            ..FinetuneLogConfig::default()
+        },
         ..FinetuneConfig::default()
     }
 }

@@ -52,6 +52,8 @@ struct Pretraining {
 }
 
 impl Task for Pretraining {
+    const VERB: &'static str = "pretrain";
+
     type Config = PretrainConfig;
 
     fn check(input: &Input<PretrainConfig>, _is_new: bool) -> Result<()> {

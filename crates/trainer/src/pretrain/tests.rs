@@ -19,6 +19,7 @@ use crate::config::{
 use crate::error::InputError;
 use crate::evaluation::Hide;
 use crate::pretrained::Pretrained;
+use crate::progress::News;
 use crate::run::Start;
 use crate::run::testing::{metrics, quiet};
 use crate::stop::StopFlag;
@@ -96,6 +97,7 @@ fn tiny(folder: &Path) -> PretrainConfig {
             every_steps: 1,
             reconstructions_every_epochs: 2,
             reconstruction_images: 2,
+            report: true,
         },
         ..PretrainConfig::default()
     }
@@ -171,6 +173,58 @@ fn a_run_leaves_what_a_run_folder_holds() {
     let saved = fs::read_to_string(config.run_folder().join("config.toml")).unwrap();
     let read: PretrainConfig = fcmae_config::from_str(&saved, &[]).unwrap().parse().unwrap();
     assert_eq!(read, config);
+}
+
+/// A display sees each step and each epoch; what it asks for happens after the next step, and changes no bit.
+#[test]
+fn a_watched_run_is_told_whole_and_saved_when_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = tiny(folder.path());
+    run(&config);
+    let expected = left(&config);
+    config.name = "watched".into();
+    config.checkpoint.every_steps = 0;
+    let (watcher, news) = std::sync::mpsc::channel();
+    let options = RunOptions {
+        watcher: Some(watcher),
+        ..RunOptions::default()
+    };
+    options.save.ask();
+    pretrain(&config, &options).unwrap();
+    drop(options);
+    assert_eq!(left(&config), expected);
+    let checkpoints = CheckpointFolder::view(config.run_folder().join("checkpoints"))
+        .list()
+        .unwrap();
+    let steps: Vec<u64> = checkpoints.iter().map(|checkpoint| checkpoint.step).collect();
+    assert_eq!(steps, [1, 3, 6, 9]);
+
+    let news: Vec<News> = news.iter().collect();
+    let count = |is: fn(&News) -> bool| news.iter().filter(|news| is(news)).count();
+    assert_eq!(count(|news| matches!(news, News::Step(_))), 9);
+    assert_eq!(count(|news| matches!(news, News::Epoch { picture: None, .. })), 1);
+    assert_eq!(
+        count(|news| matches!(news, News::Epoch { picture: Some(_), .. })),
+        2
+    );
+    assert!(news.contains(&News::Line("saved at step 1".into())) && news.contains(&News::Begin));
+}
+
+/// A report that cannot be written costs a warning and nothing else.
+#[test]
+fn a_report_that_fails_costs_no_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = tiny(folder.path());
+    fs::create_dir_all(config.run_folder().join("report.html")).unwrap();
+    let (watcher, news) = std::sync::mpsc::channel();
+    let options = RunOptions {
+        watcher: Some(watcher),
+        ..RunOptions::default()
+    };
+    assert_eq!(pretrain(&config, &options).unwrap().ending, Ending::Finished);
+    drop(options);
+    let warning = |news: &News| matches!(news, News::Warning(text) if text.starts_with("no report: "));
+    assert!(news.iter().any(|news| warning(&news)));
 }
 
 /// The promise: wherever it is stopped, inside an accumulation window and a measurement too, a resumed run

@@ -3,7 +3,6 @@
 use fcmae_encoder::EncoderConfig;
 
 use super::input::Input;
-use super::task::Task;
 use crate::progress::Progress;
 use crate::state::State;
 
@@ -14,20 +13,15 @@ pub(crate) fn in_place_of_grn(model: &EncoderConfig) -> String {
 }
 
 /// Shows them.
-pub(crate) fn introduce<T: Task>(
-    progress: &Progress,
-    input: &Input<T::Config>,
-    state: &State,
-    parameters: usize,
-) {
+pub(crate) fn introduce<C>(progress: &Progress, input: &Input<C>, state: &State, lines: &[String; 2]) {
     let settings = &input.settings;
-    let [network, images] = T::introduction(input, parameters);
+    let [network, images] = lines;
     progress.line(&format!(
         "{network} · {} · {}",
         settings.precision.name(),
         state.machine
     ));
-    progress.line(&images);
+    progress.line(images);
     progress.line(&format!(
         "{} epochs of {} steps of {} images · lr {:.2e} · into {}",
         settings.schedule.epochs,

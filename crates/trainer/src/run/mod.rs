@@ -6,6 +6,7 @@ mod introduction;
 mod meter;
 mod network;
 mod prepare;
+mod provenance;
 mod report;
 mod resume;
 mod saving;
@@ -13,14 +14,16 @@ mod task;
 #[cfg(test)]
 pub(crate) mod testing;
 
+use std::collections::BTreeMap;
+use std::sync::mpsc::Sender;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use fcmae_data::DataError;
 
 use crate::metrics::EpochRecord;
-use crate::progress::Verbosity;
-use crate::stop::StopFlag;
+use crate::progress::{News, Verbosity};
+use crate::stop::{SaveFlag, StopFlag};
 use crate::summary::{Ending, Summary};
 
 use meter::Meter;
@@ -41,8 +44,23 @@ pub struct RunOptions {
     pub start: Start,
     /// How much is said on stderr.
     pub verbosity: Verbosity,
+    /// Where everything that a run says goes instead of stderr, for a display of its own.
+    pub watcher: Option<Sender<News>>,
     /// Raised from outside, it makes the run save itself and return.
     pub stop: StopFlag,
+    /// Raised from outside, it makes the run save itself and go on.
+    pub save: SaveFlag,
+    /// Where the config comes from, for the report.
+    pub source: Source,
+}
+
+/// Where a run's config comes from; what is not known is empty.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Source {
+    /// The command that was typed.
+    pub command: String,
+    /// Where each value was given, by its full key: see [`origins`](crate::origins).
+    pub origins: BTreeMap<String, String>,
 }
 
 /// Whether an earlier run of the same folder is continued.
@@ -65,9 +83,13 @@ pub(crate) fn run<T: Task>(config: &T::Config, options: &RunOptions) -> Result<S
     };
     let ending = run.train();
     run.progress.finish();
+    let written = run.write_report();
     match ending {
-        Ok(ending) => run.summary(ending),
-        Err(error) => Err(run.rescue(error)),
+        Ok(ending) => {
+            run.warn_of_report(written);
+            run.summary(ending)
+        }
+        Err(error) => Err(run.rescue(error)), // which says more than a report that fails too
     }
 }
 
@@ -80,9 +102,7 @@ impl<T: Task> Run<T> {
             if self.state.is_epoch_to_be_closed() && !self.close_epoch()? {
                 return self.stop();
             }
-            if self.is_save_due() {
-                self.save()?;
-            }
+            self.save_if_due()?;
             if self.state.is_over(total) {
                 return Ok(Ending::Finished);
             }
@@ -181,13 +201,25 @@ impl<T: Task> Run<T> {
             .warnings
             .iter()
             .for_each(|warning| self.progress.warn(warning));
+        self.refresh_report();
         self.epoch_started = Instant::now();
         self.meter = Meter::start();
         Ok(true)
     }
 
-    /// Whether this step has a checkpoint of its own that is not written yet.
-    fn is_save_due(&self) -> bool {
+    fn save_if_due(&mut self) -> Result<()> {
+        let is_asked_for = self.state.step > 0 && self.save.take();
+        if self.is_save_due(is_asked_for) {
+            self.save()?;
+        }
+        if is_asked_for && let Some((step, _)) = self.saved {
+            self.progress.line(&format!("saved at step {step}"));
+        }
+        Ok(())
+    }
+
+    /// Whether this step is to have a checkpoint that is not written yet.
+    fn is_save_due(&self, is_asked_for: bool) -> bool {
         let (step, closed) = (self.state.step, self.state.epochs_closed);
         let settings = &self.settings.checkpoint;
         let by_steps = settings.every_steps > 0 && step.is_multiple_of(settings.every_steps);
@@ -195,7 +227,7 @@ impl<T: Task> Run<T> {
         let by_epochs = self.state.next_step_of_epoch() == 0
             && settings.every_epochs > 0
             && closed.is_multiple_of(settings.every_epochs);
-        step > 0 && self.saved != Some((step, closed)) && (by_steps || by_epochs || is_end)
+        step > 0 && self.saved != Some((step, closed)) && (by_steps || by_epochs || is_end || is_asked_for)
     }
 
     fn save(&mut self) -> Result<()> {

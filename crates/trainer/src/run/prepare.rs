@@ -6,6 +6,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use fcmae_checkpoint::{CheckpointFolder, ValidCheckpoint};
 use fcmae_data::{LoaderOptions, Report};
+use fcmae_report::LiveReport;
 use tch::nn;
 
 use super::batches::TrainingBatches;
@@ -14,7 +15,7 @@ use super::introduction::introduce;
 use super::meter::Meter;
 use super::network::{Network, parameters};
 use super::task::Task;
-use super::{RunOptions, Start, resume, saving};
+use super::{RunOptions, Start, provenance, resume, saving};
 use crate::config::{RunConfig, Settings};
 use crate::error::InputError;
 use crate::metrics::MetricsFile;
@@ -22,7 +23,7 @@ use crate::progress::Progress;
 use crate::run_folder::RunFolder;
 use crate::schedule::Schedule;
 use crate::state::State;
-use crate::stop::StopFlag;
+use crate::stop::{SaveFlag, StopFlag};
 use crate::summary::{Ending, Summary};
 use crate::tensorboard::EventWriter;
 
@@ -50,6 +51,9 @@ pub(crate) struct Run<T: Task> {
     pub(crate) events: EventWriter,
     pub(crate) progress: Progress,
     pub(crate) stop: StopFlag,
+    pub(crate) save: SaveFlag,
+    /// Absent where the config wants none.
+    pub(crate) report: Option<LiveReport>,
     pub(crate) meter: Meter,
     pub(crate) epoch_started: Instant,
     /// Steps and closed epochs of the newest checkpoint.
@@ -81,12 +85,12 @@ impl<T: Task> Run<T> {
     pub(crate) fn prepare(config: &T::Config, options: &RunOptions) -> Result<Prepared<T>> {
         let input = Input::check(config, options.start)?;
         T::check(&input, !has_checkpoint(&input.settings.run_folder())?)?;
-        let progress = Progress::new(options.verbosity);
+        let progress = Progress::new(options.verbosity, options.watcher.clone());
         let standing = Standing::find(&input, options.start, &progress)?;
         if standing.state.is_finished(input.settings.schedule.epochs) {
             return Ok(Prepared::Finished(Box::new(standing.finished::<T>(&input)?)));
         }
-        let run = Run::build(input, standing, progress, options.stop.clone())?;
+        let run = Run::build(input, standing, progress, options)?;
         Ok(Prepared::Ready(Box::new(run)))
     }
 
@@ -94,13 +98,21 @@ impl<T: Task> Run<T> {
         input: Input<T::Config>,
         standing: Standing,
         progress: Progress,
-        stop: StopFlag,
+        options: &RunOptions,
     ) -> Result<Run<T>> {
         let warn = progress.warner();
         let report = Report::to(move |error| warn(&format!("image left out: {error}")));
         let (task, network, news) = standing.network::<T>(&input, &report)?;
         let (metrics, events) = standing.records()?;
-        introduce::<T>(&progress, &input, &standing.state, parameters(&network.vs));
+        let lines = T::introduction(&input, parameters(&network.vs));
+        introduce(&progress, &input, &standing.state, &lines);
+        provenance::write(
+            &standing.folder,
+            T::VERB,
+            lines,
+            &standing.state.machine,
+            &options.source,
+        )?;
         news.iter().for_each(|news| progress.line(news));
 
         let Input {
@@ -125,6 +137,7 @@ impl<T: Task> Run<T> {
         Ok(Run {
             batches: TrainingBatches::start(settings.train, loading, dataset, place)?,
             schedule: settings.schedule.build(settings.peak_lr),
+            report: settings.report.then(|| LiveReport::new(folder.path())),
             meter: Meter::start(),
             epoch_started: now,
             saved: resumed_from.map(|step| (step, state.epochs_closed)),
@@ -145,7 +158,8 @@ impl<T: Task> Run<T> {
             metrics,
             events,
             progress,
-            stop,
+            stop: options.stop.clone(),
+            save: options.save.clone(),
         })
     }
 

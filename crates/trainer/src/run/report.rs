@@ -1,6 +1,7 @@
 //! What a run writes down and shows of its steps and epochs.
 
 use anyhow::{Context, Result};
+use fcmae_report::{LiveReport, ReportError};
 
 use super::meter::Meter;
 use super::prepare::Run;
@@ -68,9 +69,34 @@ impl<T: Task> Run<T> {
         for (name, value) in record.monitor.iter().flat_map(|monitored| monitored.named()) {
             self.events.scalar(&name, record.step, value)?;
         }
-        self.progress
-            .line(&describe(record, self.settings.schedule.epochs));
+        let picture = self.folder.reconstruction(record.epoch);
+        self.progress.epoch(
+            &describe(record, self.settings.schedule.epochs),
+            record,
+            picture.exists().then_some(picture),
+        );
         Ok(())
+    }
+
+    /// Brings the report up to date after an epoch; the last one waits for the run's end.
+    pub(super) fn refresh_report(&mut self) {
+        let is_last = self.state.is_over(self.total_steps());
+        if let Some(report) = self.report.as_mut().filter(|_| !is_last) {
+            let written = report.refresh();
+            self.warn_of_report(written);
+        }
+    }
+
+    /// Writes the report of a run that has come to its end, whatever end.
+    pub(super) fn write_report(&mut self) -> Result<(), ReportError> {
+        self.report.as_mut().map_or(Ok(()), LiveReport::write)
+    }
+
+    /// Nobody loses a run because of its report.
+    pub(super) fn warn_of_report(&self, written: Result<(), ReportError>) {
+        if let Err(error) = written {
+            self.progress.warn(&format!("no report: {error}"));
+        }
     }
 
     fn write_metrics(&mut self, record: &Record) -> Result<()> {

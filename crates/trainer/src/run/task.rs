@@ -22,6 +22,9 @@ use crate::tensorboard::EventWriter;
 ///
 /// Everything else of a run is the same for all of them and lies in [`Run`](super::Run).
 pub(crate) trait Task: Sized {
+    /// The verb of such a run.
+    const VERB: &'static str;
+
     /// The file that describes such a run.
     type Config: RunConfig;
 

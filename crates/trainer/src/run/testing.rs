@@ -15,6 +15,7 @@ pub(crate) fn quiet(start: Start, stop: StopFlag) -> RunOptions {
         start,
         verbosity: Verbosity::Quiet,
         stop,
+        ..RunOptions::default()
     }
 }
 
