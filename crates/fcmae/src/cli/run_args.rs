@@ -3,9 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use fcmae::config::to_toml;
 use fcmae::trainer::{Ending, InputError, RunOptions, Start, StopFlag, Summary, Verbosity};
+use serde::Serialize;
 
-use super::Outcome;
+use super::{Outcome, output};
 
 /// Arguments of `pretrain` and `finetune`.
 #[derive(Debug, clap::Args)]
@@ -24,6 +26,9 @@ pub(super) struct RunArgs {
     /// Only begin: a new folder `<name>-2`, `<name>-3`, … where `<name>` exists
     #[arg(long, conflicts_with = "resume")]
     fresh: bool,
+    /// Only check the config, and print it as it is resolved
+    #[arg(long)]
+    pub(super) dry_run: bool,
     /// Say nothing but warnings
     #[arg(long)]
     pub(super) quiet: bool,
@@ -46,6 +51,16 @@ impl RunArgs {
         let name = self.name.as_ref();
         overrides.extend(name.map(|name| format!("name={}", toml_string(name))));
         overrides
+    }
+
+    /// Prints a config with every default filled in; as a file, it repeats the run.
+    pub(super) fn show(&self, config: &impl Serialize) -> Result<Outcome> {
+        if self.json {
+            output::json(config)?;
+        } else {
+            output::text(&to_toml(config)?)?;
+        }
+        Ok(Outcome::Done)
     }
 
     /// How the run is started; from here on Ctrl-C and SIGTERM stop it after a checkpoint.
@@ -129,6 +144,7 @@ pub(super) mod tests {
             parameters: 9,
             seconds: 61.0,
             images_per_second: 40.0,
+            peak_mib: None,
             machine: Machine {
                 device: "cpu".into(),
                 kernels: "k".into(),
