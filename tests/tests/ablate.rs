@@ -1,8 +1,12 @@
 //! `cargo xtask ablate`: it survives kills, runs what is shared once, goes on after a failure, and its files are valid.
 
+use std::fs;
 use std::hash::{BuildHasher, RandomState};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use fcmae::trainer::{FinetuneConfig, PretrainConfig};
 use fcmae_tests::{Place, Ran, Signal, TINY, program};
 
 /// Two cells, each with two seeds: pre-trained, fine-tuned, measured.
@@ -290,4 +294,46 @@ fn what_cannot_be_used_is_named_in_one_line() {
     );
     place.write("mini.toml", MATRIX);
     assert_eq!(place.snapshot(), before, "nothing is left behind");
+}
+
+/// Matrix files of the checkout.
+fn files() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/ablations");
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.filter(|path| path.is_file()).collect()
+}
+
+/// Every config that a matrix of the checkout would train is one that the program takes. A stand-in for the program
+/// notes what it is asked to check: each check by the program itself would load libtorch anew.
+#[test]
+fn every_cell_of_every_matrix_validates() {
+    let place = Place::new();
+    let log = "printf '%s\\t' \"$@\" >> log; printf '\\n' >> log\n";
+    let script =
+        format!("#!/bin/sh\n{log}[ \"$1\" != bench-step ] || echo '{{\"images_per_second\": 100}}'\n");
+    place.write("program", script);
+    fs::set_permissions(place.path("program"), fs::Permissions::from_mode(0o755)).unwrap();
+    for file in files() {
+        let file = file.to_str().unwrap();
+        for profile in [&["--quick"][..], &[]] {
+            let args = [&["ablate", file, "--dry-run", "--program", "./program"], profile].concat();
+            let ran = place.run_xtask(&args).ended(0);
+            assert!(ran.stdout.contains(" to go ("), "{ran:?}");
+        }
+    }
+    let (text, mut checked) = (place.text("log"), 0);
+    for line in text.lines().filter(|line| line.contains("--dry-run")) {
+        let words: Vec<&str> = line.split('\t').collect();
+        let set = words.windows(2).filter(|pair| pair[0] == "--set");
+        let set: Vec<String> = set.map(|pair| pair[1].to_owned()).collect();
+        let file = Path::new(words[1]);
+        let result = match words[0] {
+            "pretrain" => PretrainConfig::load(file, &set).map(drop),
+            "finetune" => FinetuneConfig::load(file, &set).map(drop),
+            verb => panic!("{verb} is not checked"),
+        };
+        result.unwrap_or_else(|error| panic!("{line}: {error:#}"));
+        checked += 1;
+    }
+    assert!(checked > 100, "{checked}");
 }
