@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
 
 use sha2::{Digest, Sha256};
 
-use crate::program::{Ran, Running, program};
+use crate::program::{Ran, Running, program, xtask};
 
 /// A network that trains in a second: 16 patches of 8 px, 20 training images and 4 held out, 3 epochs of 5 steps.
 pub const TINY: &str = r#"seed = 3
@@ -163,6 +164,24 @@ impl Place {
     #[must_use]
     pub fn start(&self, args: &[&str]) -> Running {
         Running::start(Command::new(program()).args(args).current_dir(self.folder.path()))
+    }
+
+    /// Runs `xtask` here to its end.
+    #[must_use]
+    pub fn run_xtask(&self, args: &[&str]) -> Ran {
+        self.start_xtask(args).finish()
+    }
+
+    /// Starts `xtask` here, as the leader of a process group.
+    #[must_use]
+    pub fn start_xtask(&self, args: &[&str]) -> Running {
+        let mut command = Command::new(xtask());
+        Running::start(
+            command
+                .args(args)
+                .current_dir(self.folder.path())
+                .process_group(0),
+        )
     }
 
     /// Runs the program here where no file may grow beyond `kibibytes`: what a full disk looks like from inside.

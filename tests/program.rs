@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, kill_process};
+use rustix::process::{Pid, kill_process, kill_process_group};
 
 pub use rustix::process::Signal;
 
@@ -21,16 +21,22 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// When it does not build.
 pub fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        let test = std::env::current_exe().expect("a test knows its own file");
-        let built = test.ancestors().nth(2).expect("<target>/<profile>/deps/<test>");
-        build(built);
-        built.join(format!("fcmae{}", std::env::consts::EXE_SUFFIX))
-    })
+    PROGRAM.get_or_init(|| build("fcmae"))
 }
 
-/// Builds into `built`, a folder `<target>/<profile>`.
-fn build(built: &Path) {
+/// `xtask`, built as [`program`] is.
+///
+/// # Panics
+/// When it does not build.
+pub fn xtask() -> &'static Path {
+    static XTASK: OnceLock<PathBuf> = OnceLock::new();
+    XTASK.get_or_init(|| build("xtask"))
+}
+
+/// Builds the program of a package of that name; where it is.
+fn build(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("a test knows its own file");
+    let built = test.ancestors().nth(2).expect("<target>/<profile>/deps/<test>");
     let profile = match built.file_name().and_then(|name| name.to_str()) {
         Some("debug") | None => "dev",
         Some(name) => name,
@@ -38,7 +44,7 @@ fn build(built: &Path) {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .args(["build", "--quiet", "--package", "fcmae", "--bin", "fcmae"])
+        .args(["build", "--quiet", "--package", name, "--bin", name])
         .args(["--profile", profile, "--target-dir"])
         .arg(
             built
@@ -46,7 +52,8 @@ fn build(built: &Path) {
                 .expect("a profile's folder lies in a target folder"),
         )
         .status();
-    assert!(status.expect("cargo starts").success(), "fcmae does not build");
+    assert!(status.expect("cargo starts").success(), "{name} does not build");
+    built.join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
 }
 
 /// How a run ended, and what it printed.
@@ -138,6 +145,16 @@ impl Running {
     /// When the system refuses.
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("a child takes signals");
+    }
+
+    /// Kills it and all that it has started; it must lead a group of its own ([`Place::start_xtask`]).
+    ///
+    /// # Panics
+    /// When the system refuses.
+    ///
+    /// [`Place::start_xtask`]: crate::Place::start_xtask
+    pub fn kill_group(&self) {
+        kill_process_group(Pid::from_child(&self.child), Signal::KILL).expect("a group takes signals");
     }
 
     /// Waits for the end.

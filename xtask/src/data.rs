@@ -117,6 +117,14 @@ fn list() -> Result<()> {
     Ok(())
 }
 
+/// Fetches the data set of that name unless it is there; of a name nobody knows the program says more.
+pub(crate) fn provide(name: &str) -> Result<()> {
+    match find(name) {
+        Ok(set) if !set.is_present()? => fetch(set, false),
+        _ => Ok(()),
+    }
+}
+
 /// Downloads and lays out a data set, unless it is there.
 pub(crate) fn fetch(set: &DataSet, force: bool) -> Result<()> {
     let folder = set.folder()?;

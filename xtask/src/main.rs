@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+mod ablate;
 mod bench;
 mod check;
 mod cpu_wheel;
@@ -28,6 +29,7 @@ mod program;
 mod resume;
 mod setup;
 mod staging;
+mod table;
 mod test;
 mod tidy;
 mod weights;
@@ -74,6 +76,8 @@ enum Verb {
     Inspect(program::Args),
     /// Weights of one program to those of another [passed to `fcmae convert`]
     Convert(program::Args),
+    /// Train and measure every cell of a matrix file, e.g. a table of the paper
+    Ablate(ablate::Args),
     /// Run all tests: `cargo test --workspace --no-fail-fast`
     Test(test::Args),
     /// Formatting, house rules, clippy and docs, the cheapest first
@@ -87,6 +91,10 @@ enum Verb {
 fn main() -> ExitCode {
     match run(Cli::parse().verb) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<process::Stopped>() => {
+            eprintln!("{error}");
+            ExitCode::from(75)
+        }
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::from(if error.is::<process::BadInput>() { 2 } else { 1 })
@@ -112,6 +120,7 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Report(args) => program::run("report", &args),
         Verb::Inspect(args) => program::run("inspect", &args),
         Verb::Convert(args) => program::run("convert", &args),
+        Verb::Ablate(args) => ablate::run(&args),
         Verb::Test(args) => test::run(&args),
         Verb::Check(args) => check::run(&args),
         Verb::Tidy => tidy::run(),

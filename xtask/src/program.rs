@@ -96,12 +96,10 @@ fn fetch_data(args: &[OsString]) -> Result<()> {
     if asks_for_help(args) {
         return Ok(());
     }
-    let known = Peek::at(args).dataset().and_then(|name| data::find(&name).ok());
-    match known {
-        Some(set) if !set.is_present()? => data::fetch(set, false),
-        // a config that cannot be read, or a name nobody knows: the program says it better
-        _ => Ok(()),
-    }
+    // a config that cannot be read: the program says it better
+    Peek::at(args)
+        .dataset()
+        .map_or(Ok(()), |name| data::provide(&name))
 }
 
 /// What can be told of a run from its arguments without knowing any of the program's options but `--set`.

@@ -14,7 +14,7 @@ use serde::Serialize;
 use tch::{Kind, Tensor, nn};
 
 use crate::config::{Precision, PretrainConfig};
-use crate::machine::{DeviceChoice, Machine};
+use crate::machine::{DeviceChoice, Machine, peak_memory};
 use crate::optimizer::Optimizer;
 
 /// What a step is.
@@ -293,14 +293,6 @@ fn median(mut seconds: Vec<f64>) -> f64 {
     } else {
         seconds[middle]
     }
-}
-
-/// Linux's `VmHWM`, in MiB; elsewhere it is not known.
-fn peak_memory() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kibibytes / 1024)
 }
 
 #[cfg(test)]

@@ -134,6 +134,14 @@ impl fmt::Display for Machine {
     }
 }
 
+/// Largest memory of this process so far: Linux's `VmHWM`, in MiB; elsewhere it is not known.
+pub(crate) fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes / 1024)
+}
+
 fn device_name(device: Device) -> String {
     match device {
         Device::Cpu => "cpu".to_owned(),

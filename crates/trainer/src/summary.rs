@@ -51,6 +51,8 @@ pub struct Summary {
     pub seconds: f64,
     /// Images that this process trained on per second, held-out measurements included in the time.
     pub images_per_second: f64,
+    /// Largest memory of this process so far, in MiB, if the system tells it.
+    pub peak_mib: Option<u64>,
     /// What it computed on.
     pub machine: Machine,
     /// Weights of the newest checkpoint.
@@ -88,6 +90,7 @@ impl Summary {
             parameters: 0,
             seconds: 0.0,
             images_per_second: 0.0,
+            peak_mib: None,
             machine: state.machine.clone(),
             weights: weights.exists().then_some(weights),
             report: Some(folder.report()).filter(|file| file.exists()),

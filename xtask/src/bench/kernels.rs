@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::job::threads_or_cores;
 use super::report;
-use crate::{libtorch, process};
+use crate::{libtorch, process, table};
 
 /// Options of `bench kernels`.
 #[derive(Debug, Clone, clap::Args)]
@@ -187,7 +187,7 @@ fn table(entries: &[Entry]) -> String {
         ]
     };
     let rows: Vec<_> = entries.iter().map(cells).collect();
-    report::table(&["", "ms", "GFLOP/s", "of the ceiling"], &rows)
+    table::columns(&["", "ms", "GFLOP/s", "of the ceiling"], &rows)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::job::{Dtype, Job, Measured, Task};
 use super::programs::{Ours, Peer, PeerOptions};
 use super::report;
+use crate::table;
 
 /// Options of `bench memory`.
 #[derive(Debug, Clone, clap::Args)]
@@ -139,7 +140,7 @@ fn table(rows: &[Row], peer: &str) -> String {
         ]
     };
     let rows: Vec<_> = rows.iter().map(cells).collect();
-    report::table(&["peak MiB", "fcmae", peer, "ratio"], &rows)
+    table::columns(&["peak MiB", "fcmae", peer, "ratio"], &rows)
 }
 
 #[cfg(test)]

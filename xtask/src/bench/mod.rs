@@ -11,6 +11,8 @@ mod step;
 use anyhow::Result;
 use clap::Subcommand;
 
+pub(crate) use report::median;
+
 /// What to measure.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {

@@ -9,6 +9,7 @@ use super::job::{Dtype, Job, Measured, Task};
 use super::programs::Ours;
 use super::report::{self, median};
 use crate::process::BadInput;
+use crate::table;
 
 /// Options of `bench ratio`.
 #[derive(Debug, Clone, clap::Args)]
@@ -217,7 +218,7 @@ fn table(points: &[Point]) -> String {
         "0.6 = 1",
     ];
     let not = if is_proportional(&normalised) { "" } else { "NOT " };
-    report::table(&header, &rows)
+    table::columns(&header, &rows)
         + &format!(
             "the encoder's time is {not}proportional to what is visible within {:.0} %\n",
             TOLERANCE * 100.0

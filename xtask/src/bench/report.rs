@@ -41,30 +41,8 @@ pub(super) fn place(threads: usize, report: &Value) -> String {
     format!("{threads} threads; {}; {}", text("machine"), text("date"))
 }
 
-/// Lines up columns: the first to the left, numbers to the right.
-pub(super) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
-    let header: Vec<String> = header.iter().map(|&name| name.to_owned()).collect();
-    let all = || std::iter::once(&header).chain(rows);
-    let width = |column: usize| {
-        all()
-            .map(|row| row[column].chars().count())
-            .max()
-            .unwrap_or_default()
-    };
-    let widths: Vec<usize> = (0..header.len()).map(width).collect();
-    let line = |row: &Vec<String>| {
-        let cells = row.iter().zip(&widths).enumerate();
-        let cells = cells.map(|(column, (cell, &width))| match column {
-            0 => format!("{cell:<width$}"),
-            _ => format!("{cell:>width$}"),
-        });
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
-    };
-    all().map(line).collect()
-}
-
 /// The value in the middle, or the mean of the two there; NaN of none.
-pub(super) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
+pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     let mut sorted: Vec<f64> = values.into_iter().collect();
     sorted.sort_by(f64::total_cmp);
     match (sorted.len() / 2, sorted.len() % 2) {
@@ -114,15 +92,6 @@ mod tests {
         assert_eq!(median([3.0, 1.0, 2.0]), 2.0);
         assert_eq!(median([4.0, 1.0]), 2.5);
         assert!(median([]).is_nan());
-    }
-
-    #[test]
-    fn columns_line_up() {
-        let rows = [["stem", "9"], ["a·longer", "1.25"]].map(|row| row.map(str::to_owned).to_vec());
-        assert_eq!(
-            table(&["", "ms"], &rows),
-            "            ms\nstem         9\na·longer  1.25\n"
-        );
     }
 
     #[test]

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::job::{Job, Measured};
 use super::programs::{Ours, Peer, PeerOptions};
 use super::report::{self, median};
+use crate::table;
 
 /// Options of `bench step`.
 #[derive(Debug, Clone, clap::Args)]
@@ -129,7 +130,7 @@ fn table(report: &Value) -> String {
     let ratio = |key: &str| report[key].as_f64().unwrap_or(f64::NAN);
     let peer = report["peer_is"].as_str().unwrap_or("peer");
     let rows = [("fcmae", "ours"), (peer, "peer")].map(|(name, side)| row(name, &report[side]));
-    let mut out = report::table(
+    let mut out = table::columns(
         &["", "s/step", "images/s", "peak MiB", "first loss", "rounds"],
         &rows,
     );
@@ -186,7 +187,7 @@ fn profile_table(profile: &Value) -> String {
         vec![name.to_owned(), format!("{ms:.2}"), format!("{share:.1} %")]
     };
     let rows: Vec<_> = entries.iter().map(cells).collect();
-    report::table(&["where the time goes", "ms", "share"], &rows)
+    table::columns(&["where the time goes", "ms", "share"], &rows)
 }
 
 #[cfg(test)]

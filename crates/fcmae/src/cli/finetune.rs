@@ -19,6 +19,9 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
     let args = &args.run;
     let file = args.file("finetune", "configs/finetune/elpv-atto.toml")?;
     let config = FinetuneConfig::load(file, &args.overrides())?;
+    if args.dry_run {
+        return args.show(&config);
+    }
     let summary = args.carry_out(file, &config.run_folder(), |options| finetune(&config, options))?;
     if !args.quiet {
         eprint!("{}", farewell(&summary, &super::run_args::command()));

@@ -20,6 +20,9 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
     let args = &args.run;
     let file = args.file("pretrain", "configs/pretrain/quickstart.toml")?;
     let config = PretrainConfig::load(file, &args.overrides())?;
+    if args.dry_run {
+        return args.show(&config);
+    }
     let summary = args.carry_out(file, &config.run_folder(), |options| pretrain(&config, options))?;
     if !args.quiet {
         eprint!("{}", farewell(&summary, &command(), file));

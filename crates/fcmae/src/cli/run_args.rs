@@ -3,10 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use fcmae::config::to_toml;
 use fcmae::report::quoted;
 use fcmae::trainer::{Ending, InputError, RunOptions, Source, Start, StopFlag, Summary, Verbosity, origins};
+use serde::Serialize;
 
-use super::Outcome;
+use super::{Outcome, output};
 
 /// Arguments of `pretrain` and `finetune`.
 #[derive(Debug, clap::Args)]
@@ -25,6 +27,9 @@ pub(super) struct RunArgs {
     /// Only begin: a new folder `<name>-2`, `<name>-3`, … where `<name>` exists
     #[arg(long, conflicts_with = "resume")]
     fresh: bool,
+    /// Only check the config, and print it as it is resolved
+    #[arg(long)]
+    pub(super) dry_run: bool,
     /// Say nothing but warnings
     #[arg(long)]
     pub(super) quiet: bool,
@@ -71,6 +76,16 @@ impl RunArgs {
             return on_screen(options, folder, run);
         }
         run(&options)
+    }
+
+    /// Prints a config with every default filled in; as a file, it repeats the run.
+    pub(super) fn show(&self, config: &impl Serialize) -> Result<Outcome> {
+        if self.json {
+            output::json(config)?;
+        } else {
+            output::text(&to_toml(config)?)?;
+        }
+        Ok(Outcome::Done)
     }
 
     /// How the run is started; from here on Ctrl-C and SIGTERM stop it after a checkpoint.
@@ -183,6 +198,7 @@ pub(super) mod tests {
             parameters: 9,
             seconds: 61.0,
             images_per_second: 40.0,
+            peak_mib: None,
             machine: Machine {
                 device: "cpu".into(),
                 kernels: "k".into(),

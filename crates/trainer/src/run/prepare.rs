@@ -18,6 +18,7 @@ use super::task::Task;
 use super::{RunOptions, Start, provenance, resume, saving};
 use crate::config::{RunConfig, Settings};
 use crate::error::InputError;
+use crate::machine::peak_memory;
 use crate::metrics::MetricsFile;
 use crate::progress::Progress;
 use crate::run_folder::RunFolder;
@@ -177,6 +178,7 @@ impl<T: Task> Run<T> {
             images: self.began.images.clone(),
             seconds,
             images_per_second: images / seconds.max(1e-9),
+            peak_mib: peak_memory(),
             resumed_from: self.began.resumed_from,
             parameters: parameters(&self.network.vs),
             ..Summary::new(ending, self.settings.schedule.epochs, &self.folder, &self.state)
