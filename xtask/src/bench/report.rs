@@ -11,16 +11,26 @@ use super::job::Measured;
 use crate::pins::LIBTORCH_VERSION;
 use crate::{doctor, paths, process};
 
-/// Adds machine, date and versions to a report.
-pub(super) fn signed(mut report: Value, programs: &[&Measured]) -> Value {
+/// Adds machine, date and versions to a report, those too that the programs name.
+pub(super) fn signed(report: Value, programs: &[&Measured]) -> Value {
+    let named = |key: &str| programs.iter().find_map(|measured| measured.text(key));
+    let libtorch = named("libtorch").unwrap_or(LIBTORCH_VERSION);
+    dated(report, &json!({"libtorch": libtorch, "torch": named("torch")}))
+}
+
+/// Adds machine, date and versions to a report: those of the checkout, and `others` by name.
+pub(crate) fn dated(mut report: Value, others: &Value) -> Value {
     report["date"] = json!(date());
     report["machine"] = json!(machine());
-    report["versions"] = versions(programs);
+    report["versions"] = versions();
+    for (name, version) in others.as_object().into_iter().flatten() {
+        report["versions"][name] = version.clone();
+    }
     report
 }
 
 /// Writes a report to `target/bench/<name>-<date>.json` and says where it is.
-pub(super) fn write(name: &str, report: &Value) -> Result<()> {
+pub(crate) fn write(name: &str, report: &Value) -> Result<()> {
     let date = report["date"].as_str().unwrap_or_default().replace(':', "");
     let path = folder().join(format!("{name}-{date}.json"));
     fs::create_dir_all(folder())
@@ -31,18 +41,18 @@ pub(super) fn write(name: &str, report: &Value) -> Result<()> {
 }
 
 /// Where reports lie.
-pub(super) fn folder() -> PathBuf {
+pub(crate) fn folder() -> PathBuf {
     paths::checkout().join("target/bench")
 }
 
 /// Threads, machine and date, for a table's first line.
-pub(super) fn place(threads: usize, report: &Value) -> String {
+pub(crate) fn place(threads: usize, report: &Value) -> String {
     let text = |key: &str| report[key].as_str().unwrap_or_default();
     format!("{threads} threads; {}; {}", text("machine"), text("date"))
 }
 
 /// Lines up columns: the first to the left, numbers to the right.
-pub(super) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
+pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     let header: Vec<String> = header.iter().map(|&name| name.to_owned()).collect();
     let all = || std::iter::once(&header).chain(rows);
     let width = |column: usize| {
@@ -64,7 +74,7 @@ pub(super) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
 }
 
 /// The value in the middle, or the mean of the two there; NaN of none.
-pub(super) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
+pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     let mut sorted: Vec<f64> = values.into_iter().collect();
     sorted.sort_by(f64::total_cmp);
     match (sorted.len() / 2, sorted.len() % 2) {
@@ -84,9 +94,8 @@ fn date() -> String {
     said(Command::new("date").args(["-u", "+%Y-%m-%dT%H:%M:%SZ"]))
 }
 
-/// The checkout's commit, the compiler, and the libtorch (else the pinned one) and PyTorch that the programs name.
-fn versions(programs: &[&Measured]) -> Value {
-    let named = |key: &str| programs.iter().find_map(|measured| measured.text(key));
+/// The checkout's commit, the compiler, the pinned libtorch.
+fn versions() -> Value {
     let mut git = Command::new("git");
     git.current_dir(paths::checkout())
         .args(["describe", "--always", "--dirty"]);
@@ -94,8 +103,7 @@ fn versions(programs: &[&Measured]) -> Value {
         "fcmae": env!("CARGO_PKG_VERSION"),
         "commit": said(&mut git),
         "rustc": said(Command::new("rustc").arg("--version")),
-        "libtorch": named("libtorch").unwrap_or(LIBTORCH_VERSION),
-        "torch": named("torch"),
+        "libtorch": LIBTORCH_VERSION,
     })
 }
 
