@@ -97,6 +97,7 @@ fn ours(fcmae: &Path, options: &Options, dtype: Dtype, weights: &Path) -> Comman
     let mut command = Command::new(paths::display(fcmae));
     command.arg("predict").arg(weights).args(["-", "--json"]);
     let settings = [
+        "device=cpu".to_owned(),
         format!("precision={}", dtype.name()),
         format!("batch_size={}", options.batch),
         format!("threads={}", threads_or_cores(options.threads)),

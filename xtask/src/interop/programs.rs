@@ -46,7 +46,11 @@ impl Fcmae {
     pub(super) fn logits(&self, weights: &Path, folder: &Path) -> Result<Logits> {
         let mut command = Command::new(&self.0);
         command.arg("predict").arg(weights).arg(folder.join("pictures"));
-        let text = said(command.args(["--json", "--set", "crop_pct=1", "--set", "precision=f32"]))?;
+        command.arg("--json");
+        for setting in ["crop_pct=1", "precision=f32", "device=cpu"] {
+            command.args(["--set", setting]);
+        }
+        let text = said(&mut command)?;
         text.lines().map(logits_of_line).collect()
     }
 
