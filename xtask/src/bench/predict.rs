@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use super::job::{Dtype, threads_or_cores};
-use super::report::{self, median};
+use super::report::{self, doubt, median, spread};
 use crate::interop::{Others, distance, logits_of_line};
 use crate::peer::Python;
 use crate::staging::{Lock, Staging};
@@ -247,10 +247,12 @@ fn row(dtype: Dtype, rounds: &[[Timed; 3]]) -> Result<Value> {
             "fcmae_times_as_fast_with_start": times_as_long(|timed| timed.whole),
         })
     });
+    let spreads = (0..PROGRAMS.len()).map(|program| spread(of(|timed| timed.images_per_second, program)));
     let apart = distance(&rounds[0][0].logits, &rounds[0][1].logits)?;
     Ok(json!({
         "dtype": dtype.name(),
         "programs": programs.collect::<Vec<_>>(),
+        "spread": spreads.fold(0.0, f64::max),
         "logits_difference": apart.difference,
         "logits_magnitude": apart.magnitude,
     }))
@@ -289,13 +291,14 @@ fn table(row: &Value) -> String {
         "fcmae is ×",
         "images/s of rounds",
     ];
-    let apart = |key: &str| row[key].as_f64().unwrap_or(f64::NAN);
+    let of = |key: &str| row[key].as_f64().unwrap_or(f64::NAN);
     report::table(&header, &programs)
         + &format!(
             "logits of fcmae and timm differ by {:.1e} at most, the largest is {:.1}\n",
-            apart("logits_difference"),
-            apart("logits_magnitude")
+            of("logits_difference"),
+            of("logits_magnitude")
         )
+        + &doubt(of("spread"))
 }
 
 #[cfg(test)]
@@ -337,7 +340,8 @@ mod tests {
                         fcmae              100.0        1.00           1.00         4.00        1.00  100.0, 33.3, 100.0\n\
                         timm                50.0        2.00           1.00        12.00        3.00    50.0, 16.7, 50.0\n\
                         timm, compiled      80.0        1.25           1.00        40.00       10.00    80.0, 26.7, 80.0\n\
-                        logits of fcmae and timm differ by 8.0e0 at most, the largest is 12.0\n";
+                        logits of fcmae and timm differ by 8.0e0 at most, the largest is 12.0\n\
+                        NOT RELIABLE: the slowest round took 3.0 times the fastest; run it again on a quiet machine\n";
         assert_eq!(table(&row), expected);
     }
 }

@@ -84,6 +84,27 @@ pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     }
 }
 
+/// The slowest round over the fastest.
+pub(super) fn spread(seconds: impl IntoIterator<Item = f64>) -> f64 {
+    let fold = |(low, high): (f64, f64), s: f64| (s.min(low), s.max(high));
+    let (low, high) = seconds.into_iter().fold((f64::MAX, 0.0), fold);
+    high / low
+}
+
+/// Rounds of one program that differ by more than this were disturbed by something else on the machine.
+const QUIET: f64 = 1.25;
+
+/// A line that warns of rounds that differ too much; empty where they do not.
+pub(super) fn doubt(spread: f64) -> String {
+    if spread > QUIET {
+        format!(
+            "NOT RELIABLE: the slowest round took {spread:.1} times the fastest; run it again on a quiet machine\n"
+        )
+    } else {
+        String::new()
+    }
+}
+
 /// CPU, cores and instruction sets.
 fn machine() -> String {
     doctor::describe_cpu(&fs::read_to_string("/proc/cpuinfo").unwrap_or_default())
