@@ -19,6 +19,7 @@ mod doctor;
 mod download;
 mod elpv;
 mod instructions;
+mod interop;
 mod layering;
 mod libtorch;
 mod paths;
@@ -84,7 +85,9 @@ enum Verb {
     Check(check::Args),
     /// The house rules alone: crate floors, first lines, no paths of one machine
     Tidy,
-    /// Time, memory and FLOP/s: steps against plain PyTorch, mask ratios, single kernels
+    /// Weights to the real timm and transformers and back, all sizes: do they say the same of the same pictures?
+    Interop(interop::Args),
+    /// Time, memory and FLOP/s: steps against plain PyTorch, mask ratios, predictions, single kernels
     Bench(bench::Args),
 }
 
@@ -124,6 +127,7 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Test(args) => test::run(&args),
         Verb::Check(args) => check::run(&args),
         Verb::Tidy => tidy::run(),
+        Verb::Interop(args) => interop::run(&args),
         Verb::Bench(args) => bench::run(&args),
     }
 }

@@ -1,12 +1,13 @@
-//! A Python with PyTorch to measure against: the user's own, or one made in the cache.
+//! A Python with PyTorch, and with timm and transformers, to measure and compare with: the user's own, or one made in the cache.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::pins::{CUDA_CUPTI, CUDA_RUNTIME, TORCH};
+use crate::pins::{CUDA_CUPTI, CUDA_RUNTIME, TIMM, TORCH, TORCHVISION, TRANSFORMERS};
 use crate::process::{self, BadInput};
 use crate::staging::{Lock, Staging, remove};
 use crate::{download, libtorch, paths};
@@ -15,8 +16,8 @@ use crate::{download, libtorch, paths};
 #[derive(Debug)]
 pub(crate) struct Python {
     program: PathBuf,
-    /// The folder of our own PyTorch, if it is ours.
-    packages: Option<PathBuf>,
+    /// The folders of our own packages, PyTorch's first; none where the Python is the user's.
+    packages: Vec<PathBuf>,
 }
 
 /// What `import torch` needs beside PyTorch's own wheel on a CPU; `numpy` keeps it from warning.
@@ -51,7 +52,7 @@ impl Python {
     pub(crate) fn of_user(program: &Path) -> Result<Python> {
         let python = Python {
             program: program.to_path_buf(),
-            packages: None,
+            packages: Vec::new(),
         };
         let found = python.torch_version().map_err(|error| {
             BadInput(format!(
@@ -83,8 +84,32 @@ impl Python {
         }
         Ok(Python {
             program,
-            packages: Some(target),
+            packages: vec![target],
         })
+    }
+
+    /// The user's Python if one is named, else our own; both with timm and transformers.
+    pub(crate) fn with_models(program: Option<&Path>) -> Result<Python> {
+        if let Some(program) = program {
+            let python = Python::of_user(program)?;
+            python.import_models().map_err(|error| {
+                BadInput(format!(
+                    "--python {}: cannot import timm and transformers: {error:#}",
+                    program.display()
+                ))
+            })?;
+            return Ok(python);
+        }
+        let mut python = Python::of_cache()?;
+        let torch = &python.packages[0];
+        let name = torch.file_name().unwrap_or_default().to_string_lossy();
+        let target = torch.with_file_name(format!("{name}-{TIMM}-{TRANSFORMERS}").replace("==", "-"));
+        let _lock = Lock::take(&paths::cache()?.join("peer"))?;
+        if !target.exists() {
+            make_models(&python, &target)?;
+        }
+        python.packages.push(target);
+        Ok(python)
     }
 
     /// `python <script>` with the environment that finds PyTorch.
@@ -96,13 +121,18 @@ impl Python {
 
     fn bare(&self) -> Command {
         let mut command = Command::new(&self.program);
-        if let Some(packages) = &self.packages {
+        if !self.packages.is_empty() {
+            let folders: Vec<_> = self.packages.iter().map(|folder| folder.as_os_str()).collect();
             // PyTorch then binds its functions when they are called, and those of the stand-ins never are
             command
-                .env("PYTHONPATH", packages)
+                .env("PYTHONPATH", folders.join(OsStr::new(":")))
                 .env("TORCH_USE_RTLD_GLOBAL", "1");
         }
         command
+    }
+
+    fn import_models(&self) -> Result<String> {
+        process::capture(self.bare().args(["-c", "import timm, transformers, PIL"]))
     }
 
     fn torch_version(&self) -> Result<String> {
@@ -118,44 +148,63 @@ fn make(program: &Path, target: &Path) -> Result<()> {
         target.display()
     );
     let staging = Staging::begin(target)?;
-    let temporary = staging.path().join(".tmp");
-    fs::create_dir_all(&temporary).with_context(|| format!("{}: cannot be created", temporary.display()))?;
     let pinned =
         [TORCH, CUDA_RUNTIME, CUDA_CUPTI].map(|wheel| format!("{}=={}", wheel.package, wheel.version));
-    let install = |packages: &[String], more: &[&str]| {
-        let mut command = Command::new(program);
-        command.args([
-            "-m",
-            "pip",
-            "install",
-            "--disable-pip-version-check",
-            "--no-input",
-            "--only-binary=:all:",
-        ]);
-        command
-            .arg("--target")
-            .arg(staging.path())
-            .args(more)
-            .args(packages);
-        process::run(
-            command
-                .env("TMPDIR", &temporary)
-                .env("PIP_ROOT_USER_ACTION", "ignore"),
-        )
-    };
-    install(&pinned, &["--no-deps"])?;
-    install(&PURE.map(str::to_owned), &[])?;
-    remove(&temporary)?;
+    install(program, staging.path(), &pinned, &["--no-deps"])?;
+    install(program, staging.path(), &PURE, &[])?;
     stand_ins(&staging.path().join("nvidia/cu13/lib"))?;
     let python = Python {
         program: program.to_path_buf(),
-        packages: Some(staging.path().to_path_buf()),
+        packages: vec![staging.path().to_path_buf()],
     };
     python
         .torch_version()
         .context("the PyTorch that pip brought does not start; name another with --python")?;
     staging.commit()?;
     Ok(())
+}
+
+/// timm and transformers beside the PyTorch of `torch`.
+fn make_models(torch: &Python, target: &Path) -> Result<()> {
+    eprintln!("peer: {TIMM} and {TRANSFORMERS} for {}", target.display());
+    let staging = Staging::begin(target)?;
+    // without what they need: PyTorch is there, and transformers brings the rest
+    let (program, folder) = (&torch.program, staging.path());
+    install(program, folder, &[TIMM, TORCHVISION], &["--no-deps"])?;
+    install(program, folder, &[TRANSFORMERS, "pillow"], &[])?;
+    let python = Python {
+        program: torch.program.clone(),
+        packages: vec![torch.packages[0].clone(), staging.path().to_path_buf()],
+    };
+    python
+        .import_models()
+        .context("what pip brought does not start; name another Python with --python")?;
+    staging.commit()?;
+    Ok(())
+}
+
+/// `pip install` into a folder; pip's temporary files lie there as long as it runs.
+fn install(program: &Path, folder: &Path, packages: &[impl AsRef<OsStr>], more: &[&str]) -> Result<()> {
+    let temporary = folder.join(".tmp");
+    fs::create_dir_all(&temporary).with_context(|| format!("{}: cannot be created", temporary.display()))?;
+    let mut command = Command::new(program);
+    command.args([
+        "-m",
+        "pip",
+        "install",
+        "--disable-pip-version-check",
+        "--no-input",
+        "--only-binary=:all:",
+    ]);
+    command
+        .arg("--target")
+        .arg(folder)
+        .args(more)
+        .args(packages)
+        .env("TMPDIR", &temporary)
+        .env("PIP_ROOT_USER_ACTION", "ignore");
+    process::run(&mut command)?;
+    remove(&temporary)
 }
 
 /// Empty shared libraries with the names that the loader asks for.
@@ -197,11 +246,15 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let fake = home.path().join("python");
         let says = |version: &str| {
-            fs::write(&fake, format!("#!/bin/sh\necho {version}\n")).unwrap();
+            let script =
+                format!("#!/bin/sh\ncase $2 in *timm*) echo no timm >&2; exit 1;; esac\necho {version}\n");
+            fs::write(&fake, script).unwrap();
             fs::set_permissions(&fake, fs::Permissions::from_mode(0o755)).unwrap();
             Python::of_user(&fake)
         };
         assert!(says("2.11.0+cpu").is_ok());
+        let error = Python::with_models(Some(&fake)).unwrap_err();
+        assert!(error.is::<BadInput>() && format!("{error:#}").contains("timm and transformers: "));
         assert!(
             format!("{:#}", says("2.10.0").unwrap_err())
                 .contains("has torch 2.10.0, 2.11.0 is compared with")
@@ -212,12 +265,12 @@ mod tests {
     fn our_own_is_found_by_its_folder() {
         let python = Python {
             program: "python3".into(),
-            packages: Some("cache/peer".into()),
+            packages: vec!["cache/torch".into(), "cache/models".into()],
         };
         let line = process::line(&python.command(Path::new("xtask/peer/torch_fcmae.py")));
         assert_eq!(
             line,
-            "PYTHONPATH=cache/peer TORCH_USE_RTLD_GLOBAL=1 python3 xtask/peer/torch_fcmae.py"
+            "PYTHONPATH=cache/torch:cache/models TORCH_USE_RTLD_GLOBAL=1 python3 xtask/peer/torch_fcmae.py"
         );
     }
 }

@@ -45,6 +45,11 @@ pub(crate) const CUDA_CUPTI: Wheel = Wheel {
     bytes: 10_715_597,
 };
 
+/// The other programs whose weights are ours too, as pip takes them, and what timm needs of the same release as PyTorch.
+pub(crate) const TIMM: &str = "timm==1.0.31";
+pub(crate) const TORCHVISION: &str = "torchvision==0.26.0";
+pub(crate) const TRANSFORMERS: &str = "transformers==5.23.0";
+
 /// The default data set, ELPV: images and labels of solar cells.
 pub(crate) const ELPV: Wheel = Wheel {
     package: "elpv-dataset",

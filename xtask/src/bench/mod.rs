@@ -1,11 +1,12 @@
-//! `bench`: whole steps, memory, mask ratios and single kernels; what is compared is measured in one run.
+//! `bench`: whole steps, memory, mask ratios, predictions and single kernels; what is compared is measured in one run.
 
 mod job;
 mod kernels;
 mod memory;
+mod predict;
 mod programs;
 mod ratio;
-mod report;
+pub(crate) mod report;
 mod step;
 
 use anyhow::Result;
@@ -28,6 +29,8 @@ enum What {
     Memory(memory::Options),
     /// Our step at several mask ratios: is the encoder's time proportional to what is visible?
     Ratio(ratio::Options),
+    /// Pictures to logits, `fcmae predict` and timm in turn: whole programs, start-up and all
+    Predict(predict::Options),
     /// Useful FLOP/s of each kernel, with libtorch's matrix product as the ceiling
     Kernels(kernels::Options),
 }
@@ -38,6 +41,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         What::Step(options) => step::run(options),
         What::Memory(options) => memory::run(options),
         What::Ratio(options) => ratio::run(options),
+        What::Predict(options) => predict::run(options),
         What::Kernels(options) => kernels::run(options),
     }
 }

@@ -11,16 +11,26 @@ use super::job::Measured;
 use crate::pins::LIBTORCH_VERSION;
 use crate::{doctor, paths, process};
 
-/// Adds machine, date and versions to a report.
-pub(super) fn signed(mut report: Value, programs: &[&Measured]) -> Value {
+/// Adds machine, date and versions to a report, those too that the programs name.
+pub(super) fn signed(report: Value, programs: &[&Measured]) -> Value {
+    let named = |key: &str| programs.iter().find_map(|measured| measured.text(key));
+    let libtorch = named("libtorch").unwrap_or(LIBTORCH_VERSION);
+    dated(report, &json!({"libtorch": libtorch, "torch": named("torch")}))
+}
+
+/// Adds machine, date and versions to a report: those of the checkout, and `others` by name.
+pub(crate) fn dated(mut report: Value, others: &Value) -> Value {
     report["date"] = json!(date());
     report["machine"] = json!(machine());
-    report["versions"] = versions(programs);
+    report["versions"] = versions();
+    for (name, version) in others.as_object().into_iter().flatten() {
+        report["versions"][name] = version.clone();
+    }
     report
 }
 
 /// Writes a report to `target/bench/<name>-<date>.json` and says where it is.
-pub(super) fn write(name: &str, report: &Value) -> Result<()> {
+pub(crate) fn write(name: &str, report: &Value) -> Result<()> {
     let date = report["date"].as_str().unwrap_or_default().replace(':', "");
     let path = folder().join(format!("{name}-{date}.json"));
     fs::create_dir_all(folder())
@@ -31,12 +41,12 @@ pub(super) fn write(name: &str, report: &Value) -> Result<()> {
 }
 
 /// Where reports lie.
-pub(super) fn folder() -> PathBuf {
+pub(crate) fn folder() -> PathBuf {
     paths::checkout().join("target/bench")
 }
 
 /// Threads, machine and date, for a table's first line.
-pub(super) fn place(threads: usize, report: &Value) -> String {
+pub(crate) fn place(threads: usize, report: &Value) -> String {
     let text = |key: &str| report[key].as_str().unwrap_or_default();
     format!("{threads} threads; {}; {}", text("machine"), text("date"))
 }
@@ -52,6 +62,27 @@ pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     }
 }
 
+/// The slowest round over the fastest.
+pub(super) fn spread(seconds: impl IntoIterator<Item = f64>) -> f64 {
+    let fold = |(low, high): (f64, f64), s: f64| (s.min(low), s.max(high));
+    let (low, high) = seconds.into_iter().fold((f64::MAX, 0.0), fold);
+    high / low
+}
+
+/// Rounds of one program that differ by more than this were disturbed by something else on the machine.
+const QUIET: f64 = 1.25;
+
+/// A line that warns of rounds that differ too much; empty where they do not.
+pub(super) fn doubt(spread: f64) -> String {
+    if spread > QUIET {
+        format!(
+            "NOT RELIABLE: the slowest round took {spread:.1} times the fastest; run it again on a quiet machine\n"
+        )
+    } else {
+        String::new()
+    }
+}
+
 /// CPU, cores and instruction sets.
 fn machine() -> String {
     doctor::describe_cpu(&fs::read_to_string("/proc/cpuinfo").unwrap_or_default())
@@ -62,9 +93,8 @@ fn date() -> String {
     said(Command::new("date").args(["-u", "+%Y-%m-%dT%H:%M:%SZ"]))
 }
 
-/// The checkout's commit, the compiler, and the libtorch (else the pinned one) and PyTorch that the programs name.
-fn versions(programs: &[&Measured]) -> Value {
-    let named = |key: &str| programs.iter().find_map(|measured| measured.text(key));
+/// The checkout's commit, the compiler, the pinned libtorch.
+fn versions() -> Value {
     let mut git = Command::new("git");
     git.current_dir(paths::checkout())
         .args(["describe", "--always", "--dirty"]);
@@ -72,8 +102,7 @@ fn versions(programs: &[&Measured]) -> Value {
         "fcmae": env!("CARGO_PKG_VERSION"),
         "commit": said(&mut git),
         "rustc": said(Command::new("rustc").arg("--version")),
-        "libtorch": named("libtorch").unwrap_or(LIBTORCH_VERSION),
-        "torch": named("torch"),
+        "libtorch": LIBTORCH_VERSION,
     })
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::job::{Job, Measured};
 use super::programs::{Ours, Peer, PeerOptions};
-use super::report::{self, median};
+use super::report::{self, doubt, median};
 use crate::table;
 
 /// Options of `bench step`.
@@ -95,14 +95,8 @@ fn peak(rounds: &[&Measured]) -> f64 {
     rounds.iter().map(|round| round.peak_mib).fold(0.0, f64::max)
 }
 
-/// Rounds of one program that differ by more than this were disturbed by something else on the machine.
-const QUIET: f64 = 1.25;
-
-/// The slowest round over the fastest.
 fn spread(rounds: &[&Measured]) -> f64 {
-    let seconds = rounds.iter().map(|round| round.seconds);
-    let (low, high) = seconds.fold((f64::MAX, 0.0), |(low, high), s| (s.min(low), s.max(high)));
-    high / low
+    report::spread(rounds.iter().map(|round| round.seconds))
 }
 
 /// The round in the middle: half of the others were faster.
@@ -140,12 +134,7 @@ fn table(report: &Value) -> String {
         numbers(&report["times_as_fast_of_rounds"], 2),
         ratio("memory"),
     );
-    if ratio("spread") > QUIET {
-        out += &format!(
-            "NOT RELIABLE: the slowest round took {:.1} times the fastest; run it again on a quiet machine\n",
-            ratio("spread")
-        );
-    }
+    out += &doubt(ratio("spread"));
     out + &profile_table(&report["profile"])
 }
 
