@@ -62,12 +62,9 @@ pub(super) fn run(options: &Options) -> Result<()> {
     for round in 1..=options.rounds.max(1) {
         eprintln!("round {round} of {}", options.rounds.max(1));
         for (&dtype, rounds) in options.dtype.iter().zip(&mut measured) {
-            let mut commands = commands(dtype).into_iter();
-            let mut next = || {
-                let command = commands.next().context("three programs")?;
-                pictures.time(command, options.batch)
-            };
-            rounds.push([next()?, next()?, next()?]);
+            let [ours, eager, compiled] = commands(dtype);
+            let time = |command| pictures.time(command, options.batch);
+            rounds.push([time(ours)?, time(eager)?, time(compiled)?]);
         }
     }
     let rows = options.dtype.iter().zip(&measured);
