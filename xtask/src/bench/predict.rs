@@ -157,7 +157,6 @@ impl Pictures {
         let mut child = command
             .stdin(list)
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
             .spawn()
             .with_context(|| format!("`{shown}` could not be started"))?;
         let lines = BufReader::new(child.stdout.take().context("a pipe")?).lines();
