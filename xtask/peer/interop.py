@@ -101,12 +101,15 @@ def timm_model(config):
     shape = (tuple(config.depths), tuple(config.hidden_sizes))
     size = next((name for name in SIZES if SIZES[name] == shape), None)
     assert size, f"timm has no ConvNeXt V2 of depths {shape[0]} and dims {shape[1]}"
-    return timm.create_model(
+    model = timm.create_model(
         f"convnextv2_{size}",
         num_classes=config.num_labels,
         in_chans=config.num_channels,
         patch_size=config.patch_size,
     )
+    if config.patch_size == 2:
+        model.stages[0].downsample = torch.nn.Identity()  # as `fcmae convert` advises
+    return model
 
 
 def answer(logits_of):

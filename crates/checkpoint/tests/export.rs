@@ -176,6 +176,24 @@ fn transformers_gets_its_config_and_gives_the_class_names_back() {
 }
 
 #[test]
+fn timm_needs_a_hint_for_a_stem_of_stride_2() {
+    let mut weights = weights("timm.pth");
+    let width = weights.architecture.dims[0];
+    weights.architecture.stem_stride = 2;
+    let stem = TensorData::from_f32(vec![width, 3, 2, 2], &vec![0.5; width * 12]).unwrap();
+    weights
+        .encoder
+        .insert("downsample_layers.0.0.weight".to_owned(), stem);
+    let notes = |target, name| exported(&weights, target, name).2;
+    let hint = notes(Target::Timm, "timm.pth");
+    assert!(
+        hint[0].contains("`model.stages[0].downsample = torch.nn.Identity()`"),
+        "{hint:?}"
+    );
+    assert!(notes(Target::HuggingFace, "hf").is_empty());
+}
+
+#[test]
 fn half_precision_stays_and_is_made() {
     let mut weights = weights("timm.pth");
     weights.cast(Dtype::BF16).unwrap();

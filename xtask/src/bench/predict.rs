@@ -62,12 +62,9 @@ pub(super) fn run(options: &Options) -> Result<()> {
     for round in 1..=options.rounds.max(1) {
         eprintln!("round {round} of {}", options.rounds.max(1));
         for (&dtype, rounds) in options.dtype.iter().zip(&mut measured) {
-            let mut commands = commands(dtype).into_iter();
-            let mut next = || {
-                let command = commands.next().context("three programs")?;
-                pictures.time(command, options.batch)
-            };
-            rounds.push([next()?, next()?, next()?]);
+            let [ours, eager, compiled] = commands(dtype);
+            let time = |command| pictures.time(command, options.batch);
+            rounds.push([time(ours)?, time(eager)?, time(compiled)?]);
         }
     }
     let rows = options.dtype.iter().zip(&measured);
@@ -160,7 +157,6 @@ impl Pictures {
         let mut child = command
             .stdin(list)
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
             .spawn()
             .with_context(|| format!("`{shown}` could not be started"))?;
         let lines = BufReader::new(child.stdout.take().context("a pipe")?).lines();

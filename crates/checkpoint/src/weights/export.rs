@@ -18,6 +18,10 @@ use crate::write::write_safetensors;
 /// timm's factory functions make linear maps 1×1 convolutions in networks narrower than this (tiny).
 const CONV_MLP_BELOW: usize = 96;
 
+/// timm's ConvNeXt takes a stem of stride 2 for the first half of one of stride 4.
+const TIMM_STEM: &str = "timm downsamples before the first stage where the stem has stride 2, and this network does not: before \
+                         loading, set `model.stages[0].downsample = torch.nn.Identity()`";
+
 /// For whom weights are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -112,6 +116,9 @@ pub fn export_weights(
     };
     if !has_place && !weights.decoder.is_empty() {
         notes.push(format!("{target} has no place for the decoder: it is left out"));
+    }
+    if target == Target::Timm && weights.architecture.stem_stride == 2 {
+        notes.push(TIMM_STEM.to_owned());
     }
     let files = match target {
         Target::HuggingFace => folder(weights, out, preprocessing, &mut notes)?,
