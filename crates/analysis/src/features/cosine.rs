@@ -30,7 +30,8 @@ pub fn channel_cosine_distance(maps: &Tensor) -> Tensor {
         sum.to_kind(Kind::Double)
             .square()
             .sum_dim_intlist([1i64, 2].as_slice(), false, Kind::Double);
-    ((1.0 - squared / (channels * channels)) / 2.0).clamp_min(0.0) // rounding may end below
+    let distance: Tensor = (1.0 - squared / (channels * channels)) / 2.0;
+    distance.clamp_min(0.0) // rounding may end below
 }
 
 #[cfg(test)]
