@@ -72,7 +72,7 @@ impl Store {
                 .collect::<Result<Vec<_>>>()?
                 .concat()
             {
-                store.read(&seed, &matrix == own)?;
+                store.read(&seed, matrix == *own)?;
             }
         }
         Ok(store)
