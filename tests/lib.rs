@@ -8,5 +8,5 @@
 mod place;
 mod program;
 
-pub use place::{Left, Place, TINY};
+pub use place::{BARS, Left, Place, TINY};
 pub use program::{Ran, Running, Signal, program, xtask};

@@ -6,9 +6,10 @@ use crate::error::CheckpointError;
 
 const CONVERT: &str = "`fcmae convert FILE --to native OUT` makes one of it";
 const OTHER: &str = "give a .safetensors file";
+const DOWNLOAD: &str = "its download has failed; fetch it again";
 
 /// First bytes, what they mean, what to do.
-const KINDS: [(&[u8], &str, &str); 10] = [
+const KINDS: [(&[u8], &str, &str); 16] = [
     (
         b"PK\x03\x04",
         "a zip archive, as torch.save writes .pt and .pth files",
@@ -31,6 +32,12 @@ const KINDS: [(&[u8], &str, &str); 10] = [
         "a Git LFS pointer",
         "fetch the file itself with `git lfs pull`",
     ),
+    (b"<!DOCTYPE", "a web page", DOWNLOAD),
+    (b"<!doctype", "a web page", DOWNLOAD),
+    (b"<html", "a web page", DOWNLOAD),
+    (b"\x89PNG", "a PNG image", OTHER),
+    (b"\xff\xd8\xff", "a JPEG image", OTHER),
+    (b"%PDF", "a PDF document", OTHER),
 ];
 
 /// The error that says what `file` is, if its first bytes are those of a known other kind.

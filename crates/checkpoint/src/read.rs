@@ -125,7 +125,7 @@ fn header_length(file: &Path, handle: &mut File, length: u64) -> Result<u64, Che
     if header_length > MAX_HEADER || start.get(8).is_some_and(|&byte| byte != b'{') {
         return Err(header_error(
             file,
-            "its first bytes are not those of a header".into(),
+            "it begins neither as one nor as a PyTorch checkpoint".into(),
         ));
     }
     if PREFIX + header_length > length {

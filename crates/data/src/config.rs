@@ -102,6 +102,14 @@ impl DataConfig {
         if self.path.is_none() && self.dataset.is_none() {
             return Err(DataError::NoSource);
         }
+        self.validate_reading()
+    }
+
+    /// As [`validate`](DataConfig::validate), for images that are given one by one: there need be no source.
+    ///
+    /// # Errors
+    /// [`DataError::InvalidValue`].
+    pub fn validate_reading(&self) -> Result<(), DataError> {
         let [height, width] = self.image_size;
         ensure(
             height > 0 && width > 0,

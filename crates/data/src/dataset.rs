@@ -236,7 +236,8 @@ impl Dataset {
     }
 
     /// The samples at the indices that are to be kept, with the ids and classes of the whole.
-    pub(crate) fn part(&self, keep: impl Fn(usize) -> bool) -> Dataset {
+    #[must_use]
+    pub fn part(&self, keep: impl Fn(usize) -> bool) -> Dataset {
         let kept = self.samples.iter().enumerate().filter(|&(index, _)| keep(index));
         Dataset {
             samples: kept.map(|(_, sample)| sample.clone()).collect(),

@@ -67,7 +67,8 @@ fn a_broken_image_is_named_and_costs_no_step() {
         let whole = place.read(name);
         place.truncate(name, 60);
         let ran = place.run(&["pretrain", "tiny.toml", "--quiet"]);
-        assert_refused(name, &ran, &[&format!("{name}: cannot decode: ")]);
+        let advice = "; mend or remove the image, or go on with `data.on_error` = \"skip\"";
+        assert_refused(name, &ran, &[&format!("{name}: cannot decode: "), advice]);
         place.write(name, whole);
         let _ = place.run(&["pretrain", "tiny.toml", "--quiet"]).ended(0);
         assert_eq!(
@@ -135,6 +136,26 @@ fn broken_images_are_skipped_and_counted_where_that_is_asked_for() {
     let epochs = metrics.iter().filter(|line| line["kind"] == "epoch");
     let skipped: Vec<_> = epochs.map(|line| line["skipped"].as_u64()).collect();
     assert_eq!(skipped, [Some(2); 3]);
+}
+
+#[test]
+fn a_run_goes_on_without_a_broken_image_once_that_is_asked_for() {
+    let place = Place::new();
+    for i in (0..24).step_by(3) {
+        place.truncate(&format!("images/{i:02}.png"), 60);
+    }
+    let _ = place.run(&["pretrain", "tiny.toml", "--quiet"]).ended(2);
+    let ran = place
+        .run(&["pretrain", "tiny.toml", "--set", "data.on_error=skip"])
+        .ended(0);
+    let warned = |name: &str| ran.stderr.matches(&format!("image left out: {name}: ")).count();
+    for i in (0..24).step_by(3) {
+        assert_eq!(warned(&format!("images/{i:02}.png")), 1, "{i}: {ran:?}");
+    }
+    // some of the eight are held out, and every epoch looks at those
+    let metrics = place.metrics("runs/tiny");
+    let skipped = metrics.iter().find(|line| line["kind"] == "epoch").unwrap()["skipped"].as_u64();
+    assert!(skipped < Some(8), "{skipped:?}");
 }
 
 #[test]

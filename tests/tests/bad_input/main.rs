@@ -2,7 +2,9 @@
 
 mod config;
 mod images;
+mod labels;
 mod runs;
+mod weights;
 
 use fcmae_tests::{Place, Ran, TINY};
 
@@ -20,14 +22,23 @@ const RUN: &[&str] = &["pretrain", "tiny.toml"];
 
 /// Runs every case in a place of its own.
 fn check(cases: &[Case]) {
+    check_in(Place::new, cases);
+}
+
+/// Runs every case in a place of its own that `make` makes.
+fn check_in(make: fn() -> Place, cases: &[Case]) {
     for case in cases {
-        let place = Place::new();
+        let place = make();
         (case.setup)(&place);
-        let before = place.snapshot();
-        let ran = place.run(case.args);
-        assert_refused(case.what, &ran, case.says);
-        assert_eq!(place.snapshot(), before, "{}: nothing is written", case.what);
+        refuse(&place, case.what, case.args, case.says);
     }
+}
+
+/// Runs the program, which refuses and writes nothing.
+fn refuse(place: &Place, what: &str, args: &[&str], says: &[&str]) {
+    let before = place.snapshot();
+    assert_refused(what, &place.run(args), says);
+    assert_eq!(place.snapshot(), before, "{what}: nothing is written");
 }
 
 /// Exit code 2 and one line on stderr.

@@ -29,6 +29,12 @@ fn places_to_write() {
             ],
         },
         Case {
+            what: "a folder where a config should be",
+            setup: nothing,
+            args: &["pretrain", "images"],
+            says: &["images: a folder without a config.toml; give a config file or the folder of a run"],
+        },
+        Case {
             what: "--resume without a run",
             setup: nothing,
             args: &["pretrain", "tiny.toml", "--resume"],
@@ -145,7 +151,7 @@ fn checkpoints() {
             what: "a reconstruction from nothing",
             setup: trained,
             args: &["reconstruct", "runs/tiny", "images/00.png", "--mask-ratio", "1"],
-            says: &["hide 16 of the 16 patches", "at most 0.9375"],
+            says: &["--mask-ratio 1: ", "hide 16 of the 16 patches", "at most 0.9375"],
         },
     ]);
 }

@@ -1,9 +1,8 @@
 //! `fcmae analyze`: what features are like, of several networks in one plot.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use fcmae::analysis::plot::Figure;
 use fcmae::analysis::{
     FeatureReport, LayerMeasures, channels_figure, collapse_figure, rank_figure, selectivity_figure,
@@ -66,7 +65,7 @@ struct Network {
 
 pub(super) fn run(args: &Args) -> Result<Outcome> {
     let mut networks = Vec::new();
-    fs::create_dir_all(&args.output).with_context(|| args.output.display().to_string())?;
+    output::folder(&args.output)?;
     for (weights, name) in args.weights.iter().zip(short_names(&args.weights)) {
         networks.push(analyze(args, weights, name)?);
     }

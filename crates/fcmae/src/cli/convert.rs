@@ -32,7 +32,7 @@ pub(super) struct Args {
     /// Take the averaged weights (EMA)
     #[arg(long)]
     ema: bool,
-    /// Overlook tensors of IN by a pattern of their names, as 'aux.*'; may be repeated
+    /// Overlook tensors of IN that are none of a ConvNeXt's, by a pattern of their names, as 'aux.*'; may be repeated
     #[arg(long, value_name = "PATTERN")]
     ignore: Vec<String>,
     /// Adapt the stem to images of this many channels: summed to one, repeated to others
@@ -48,8 +48,8 @@ pub(super) struct Args {
     #[arg(long)]
     no_head: bool,
     /// Side of images in hf's preprocessor_config.json [default: as the run had it, or 224]
-    #[arg(long, value_name = "PX")]
-    image_size: Option<usize>,
+    #[arg(long, value_name = "PX", value_parser = clap::value_parser!(u32).range(1..))]
+    image_size: Option<u32>,
     /// Replace OUT if it is there
     #[arg(long)]
     force: bool,
@@ -102,7 +102,9 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
             ..Preprocessing::imagenet(channels)
         };
     }
-    preprocessing.image_size = args.image_size.unwrap_or(preprocessing.image_size);
+    if let Some(side) = args.image_size {
+        preprocessing.image_size = side as usize;
+    }
     let Exported { files, notes } = export_weights(&weights, target, &args.output, &preprocessing)?;
     let notes: Vec<String> = weights.notes.iter().cloned().chain(notes).collect();
     if args.json {

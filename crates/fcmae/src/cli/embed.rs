@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use fcmae::trainer::Level;
+use fcmae::trainer::{Embedding, Level};
 use serde_json::json;
 
 use super::weights::{PicturesArgs, tell_unreadable};
@@ -35,6 +35,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
         _ => Level::Pooled,
     };
     let (inference, files) = args.pictures.open()?;
+    Embedding::check_output(&args.output, level)?;
     let embedding = inference.embed(files, level)?;
     embedding.write(&args.output)?;
     tell_unreadable(&embedding.unreadable);
@@ -59,9 +60,5 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
             args.output.display()
         ))?;
     }
-    Ok(if embedding.unreadable.is_empty() {
-        Outcome::Done
-    } else {
-        Outcome::Failed
-    })
+    Ok(Outcome::of_pictures(&embedding.unreadable))
 }

@@ -1,9 +1,8 @@
 //! `fcmae evaluate`: what a classifier gets right, with intervals and the confusion matrix.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use fcmae::analysis::{ClassificationReport, ConfusionMatrix, Measure, MultiLabelReport, confusion_picture};
 use fcmae::checkpoint::{replace_file, write_json};
 use fcmae::trainer::{Evaluation, EvaluationReport};
@@ -15,6 +14,8 @@ use super::{Outcome, output};
 
 /// More classes make a table that nobody reads; JSON and picture have them all.
 const MOST_SHOWN: usize = 40;
+/// More columns do not fit beside each other.
+const WIDEST_MATRIX: usize = 12;
 
 /// Arguments of `evaluate`.
 #[derive(Debug, clap::Args)]
@@ -36,9 +37,9 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
     let inference = args.weights.open()?;
     let split = args.split.as_ref().unwrap_or(&inference.config.test_split);
     let dataset = inference.labelled(split)?;
+    output::folder(&args.output)?;
     let evaluation = inference.evaluate(&dataset)?;
     tell_unreadable(&evaluation.unreadable);
-    fs::create_dir_all(&args.output).with_context(|| args.output.display().to_string())?;
     write_json(args.output.join("report.json"), &evaluation)?;
     if let EvaluationReport::SingleLabel(report) = &evaluation.report {
         write_picture(
@@ -54,14 +55,12 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
             "class_names": evaluation.class_names, "unreadable": evaluation.unreadable,
         }))?;
     } else {
-        output::text(&describe(&evaluation))?;
+        let (file, data) = (inference.file.display(), dataset.origin().display());
+        output::text(&format!("{file} on {data}, `{split}`\n\n"))?;
+        output::text(&describe(&evaluation, inference.config.bootstrap.level))?;
         output::text(&format!("\nreport and picture: {}\n", args.output.display()))?;
     }
-    Ok(if evaluation.unreadable.is_empty() {
-        Outcome::Done
-    } else {
-        Outcome::Failed
-    })
+    Ok(Outcome::of_pictures(&evaluation.unreadable))
 }
 
 fn write_picture(file: &Path, matrix: &ConfusionMatrix, names: &[String]) -> Result<()> {
@@ -70,15 +69,16 @@ fn write_picture(file: &Path, matrix: &ConfusionMatrix, names: &[String]) -> Res
     Ok(replace_file(file, |out| out.write_all(png.get_ref()))?)
 }
 
-fn describe(evaluation: &Evaluation) -> String {
+/// `level` is the share of the resamples inside an interval.
+fn describe(evaluation: &Evaluation, level: f64) -> String {
     match &evaluation.report {
-        EvaluationReport::SingleLabel(report) => single_label(report, &evaluation.class_names),
-        EvaluationReport::MultiLabel(report) => multi_label(report),
+        EvaluationReport::SingleLabel(report) => single_label(report, &evaluation.class_names, level),
+        EvaluationReport::MultiLabel(report) => multi_label(report, level),
     }
 }
 
 /// Measures, classes and confusion matrix.
-pub(super) fn single_label(report: &ClassificationReport, names: &[String]) -> String {
+pub(super) fn single_label(report: &ClassificationReport, names: &[String], level: f64) -> String {
     let rows = [
         ("top-1", Some(report.top1)),
         ("top-5", report.top5),
@@ -88,7 +88,7 @@ pub(super) fn single_label(report: &ClassificationReport, names: &[String]) -> S
         ("macro F1", Some(report.macro_f1)),
         ("AUROC", report.auroc),
     ];
-    let mut text = measures(&rows) + &format!("\n{} images\n", report.images);
+    let mut text = measures(&rows, level) + &format!("\n{} images\n", report.images);
     if names.len() > MOST_SHOWN {
         return text;
     }
@@ -102,17 +102,20 @@ pub(super) fn single_label(report: &ClassificationReport, names: &[String]) -> S
     let rows: Vec<_> = report.per_class.iter().map(row).collect();
     text += "\n";
     text += &output::table(&["class", "images", "precision", "recall", "F1", "AUROC"], &rows);
+    if names.len() > WIDEST_MATRIX {
+        return text;
+    }
     text + "\n" + &confusion(&report.confusion, names)
 }
 
-fn multi_label(report: &MultiLabelReport) -> String {
+fn multi_label(report: &MultiLabelReport, level: f64) -> String {
     let rows = [
         ("mean average precision", report.mean_average_precision),
         ("macro F1", Some(report.macro_f1)),
         ("micro F1", Some(report.micro_f1)),
         ("exact match", Some(report.exact_match)),
     ];
-    let text = measures(&rows) + &format!("\n{} images\n\n", report.images);
+    let text = measures(&rows, level) + &format!("\n{} images\n\n", report.images);
     let row = |class: &fcmae::analysis::MultiLabelClass| {
         let m = &class.measures;
         let mut cells = vec![class.name.clone(), class.support.to_string()];
@@ -129,7 +132,7 @@ fn multi_label(report: &MultiLabelReport) -> String {
     )
 }
 
-fn measures(rows: &[(&str, Option<Measure>)]) -> String {
+fn measures(rows: &[(&str, Option<Measure>)], level: f64) -> String {
     let row = |(name, measure): &(&str, Option<Measure>)| {
         let measure = (*measure)?;
         let error = measure
@@ -146,7 +149,8 @@ fn measures(rows: &[(&str, Option<Measure>)]) -> String {
         ])
     };
     let rows: Vec<_> = rows.iter().filter_map(row).collect();
-    output::table(&["measure", "value", "std. error", "interval"], &rows)
+    let interval = format!("{} % interval", level * 100.0);
+    output::table(&["measure", "value", "std. error", &interval], &rows)
 }
 
 fn confusion(matrix: &ConfusionMatrix, names: &[String]) -> String {

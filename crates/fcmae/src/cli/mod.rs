@@ -25,6 +25,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use fcmae::trainer::Unreadable;
 
 /// Masked pre-training of ConvNeXt V2 with a really sparse encoder.
 #[derive(Debug, Parser)]
@@ -80,6 +81,15 @@ enum Outcome {
 }
 
 impl Outcome {
+    /// Of a verb that went through pictures and had to leave some out.
+    fn of_pictures(unreadable: &[Unreadable]) -> Outcome {
+        if unreadable.is_empty() {
+            Outcome::Done
+        } else {
+            Outcome::Failed
+        }
+    }
+
     fn code(self) -> u8 {
         match self {
             Outcome::Done => 0,

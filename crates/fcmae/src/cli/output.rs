@@ -1,8 +1,11 @@
 //! Results on stdout: JSON for programs, tables for people.
 
+use std::fs;
 use std::io::{self, Write};
+use std::path::Path;
 
 use anyhow::Result;
+use fcmae::trainer::InputError;
 use serde::Serialize;
 
 /// Prints one JSON object as a line.
@@ -16,6 +19,13 @@ pub(super) fn text(text: &str) -> Result<()> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => Ok(result?),
     }
+}
+
+/// Makes the folder of `--output`, before hours are spent on what goes into it.
+pub(super) fn folder(path: &Path) -> Result<(), InputError> {
+    fs::create_dir_all(path).map_err(|error| InputError::Argument {
+        message: format!("--output {}: {error}; choose another folder", path.display()),
+    })
 }
 
 /// Lines up columns: text to the left, and what looks like a number to the right.

@@ -13,7 +13,7 @@ pub(super) struct Args {
     #[command(flatten)]
     pictures: PicturesArgs,
     /// How many classes are given for each picture, the most likely first
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, aliases = ["topk", "top-k"], default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     top: u32,
     /// A line for people, or for programs with all logits
     #[arg(long, value_enum, default_value_t)]

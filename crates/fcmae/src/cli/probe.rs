@@ -1,15 +1,14 @@
 //! `fcmae probe`: how much frozen features know of the labels.
 
-use std::fs;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use fcmae::checkpoint::write_json;
 use fcmae::trainer::{KnnTrial, LinearTrial, ProbeReport};
 use serde_json::json;
 
 use super::evaluate::single_label;
-use super::weights::WeightsArgs;
+use super::weights::{WeightsArgs, tell_unreadable};
 use super::{Outcome, output};
 
 /// Arguments of `probe`.
@@ -38,18 +37,18 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
     };
     let folder = args.output.clone().unwrap_or_else(default);
     let report = inference.probe(&folder)?;
-    fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    tell_unreadable(&report.unreadable);
     write_json(folder.join("probe.json"), &report)?;
     if args.json {
         output::json(&json!({"weights": inference.file, "output": folder, "report": report}))?;
     } else {
-        output::text(&describe(&report))?;
+        output::text(&describe(&report, inference.config.bootstrap.level))?;
         output::text(&format!("\nreport and features: {}\n", folder.display()))?;
     }
-    Ok(Outcome::Done)
+    Ok(Outcome::of_pictures(&report.unreadable))
 }
 
-fn describe(report: &ProbeReport) -> String {
+fn describe(report: &ProbeReport, level: f64) -> String {
     let (train, val) = (report.train_images, report.val_images);
     let cached = if report.cached {
         "; features from an earlier call"
@@ -70,7 +69,7 @@ fn describe(report: &ProbeReport) -> String {
         .collect();
     text += &output::table(&["layer", "best lr", "weight decay", "held-out accuracy"], &rows);
     text += &format!("\ntest, {}\n", report.linear.chosen.layer);
-    text += &single_label(&report.linear.test, &report.class_names);
+    text += &single_label(&report.linear.test, &report.class_names, level);
     text += "\nnearest neighbours\n";
     let knn = |trial: &KnnTrial| {
         vec![
@@ -87,7 +86,7 @@ fn describe(report: &ProbeReport) -> String {
         "\ntest, {}, k = {}\n",
         report.knn.chosen.layer, report.knn.chosen.k
     );
-    text + &single_label(&report.knn.test, &report.class_names)
+    text + &single_label(&report.knn.test, &report.class_names, level)
 }
 
 /// The first of the best trials of each layer; trials of a layer follow each other.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use fcmae::analysis::{Reconstruction, contact_sheet};
+use fcmae::masking::MaskError;
 use fcmae::trainer::{DeviceChoice, Hide, InputError, Pretrained};
 use serde_json::json;
 
@@ -44,7 +45,12 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
     let all = trained.image_files(&args.images)?;
     let count = all.len().min(args.count as usize);
     let files: Vec<PathBuf> = (0..count).map(|i| all[i * all.len() / count].clone()).collect();
-    let rows = trained.reconstruct(&files, &hidden(args, &trained))?;
+    let rows = trained
+        .reconstruct(&files, &hidden(args, &trained))
+        .map_err(|error| match args.mask_ratio {
+            Some(ratio) if error.is::<MaskError>() => error.context(format!("--mask-ratio {ratio}")),
+            _ => error,
+        })?;
     let picture = contact_sheet(&rows);
     picture.save(&args.output).map_err(|error| InputError::Argument {
         message: format!("--output {}: {error}", args.output.display()),

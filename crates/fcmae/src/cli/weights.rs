@@ -14,7 +14,8 @@ pub(super) struct WeightsArgs {
     /// A folder, a manifest `.csv` or a named data set [default: what the weights were trained on]
     #[arg(long, value_name = "PATH|NAME")]
     data: Option<String>,
-    /// Set a key of the settings, e.g. `--set data.image_size=384`; can be repeated
+    /// Set a key of the settings: `data.image_size=384`, `batch_size=8`, `device=cpu`, …; can be repeated (a key that
+    /// does not exist is answered with those that do)
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
 }
@@ -34,7 +35,8 @@ pub(super) struct PicturesArgs {
     /// Pictures, folders, manifests `.csv`; `-` reads a list from stdin, a path a line
     #[arg(required = true)]
     pictures: Vec<PathBuf>,
-    /// Set a key of the settings, e.g. `--set data.image_size=384`; can be repeated
+    /// Set a key of the settings: `data.image_size=384`, `batch_size=8`, `device=cpu`, …; can be repeated (a key that
+    /// does not exist is answered with those that do)
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
 }
@@ -63,6 +65,13 @@ pub(super) fn open(weights: &Path, set: &[String], data: Option<&str>) -> Result
     let inference = Inference::open(weights, set)?;
     for note in &inference.notes {
         eprintln!("note: {note}");
+    }
+    let best = weights.join("checkpoints/best");
+    if best.is_dir() {
+        eprintln!(
+            "note: these are the run's newest weights; its best are {}",
+            best.display()
+        );
     }
     Ok(match data {
         Some(data) => inference.with_data(data),

@@ -158,7 +158,7 @@ impl FinetuneConfig {
         check(
             self.model.grn_scope == GrnScope::Sample,
             "model.grn_scope",
-            &self.model.grn_scope,
+            &"batch",
             "\"sample\": the dense network's, whatever the scope of pre-training was",
         )?;
         check(!self.init.is_empty(), "init", &self.init, "\"none\" or a path")?;
@@ -175,7 +175,17 @@ impl FinetuneConfig {
         self.optimizer.validate()?;
         self.ema.validate()?;
         self.selection.validate(self.labels.kind)?;
+        self.check_mixing()?;
         self.check_stopping()
+    }
+
+    fn check_mixing(&self) -> Result<(), InputError> {
+        if self.train.batch_size > 1 || !self.mix.mixes() {
+            return Ok(());
+        }
+        let message =
+            "1 leaves no other image to mix with; use at least 2, or set `mix.mixup` and `mix.cutmix` to 0";
+        Err(InputError::config("train.batch_size", message))
     }
 
     fn check_stopping(&self) -> Result<(), InputError> {
@@ -254,7 +264,7 @@ mod tests {
     #[test]
     fn each_section_is_checked() {
         type Change = fn(&mut FinetuneConfig);
-        let cases: [(Change, &str); 16] = [
+        let cases: [(Change, &str); 17] = [
             (|c| c.model.grn_scope = GrnScope::Batch, "`model.grn_scope`"),
             (|c| c.name = "a/b".into(), "`name`"),
             (|c| c.init = String::new(), "`init`"),
@@ -266,6 +276,10 @@ mod tests {
             (|c| c.optimizer.lr = Some(-1.0), "`optimizer.lr`"),
             (|c| c.schedule.warmup_epochs = 101.0, "`schedule.warmup_epochs`"),
             (|c| c.train.batch_size = 0, "`train.batch_size`"),
+            (
+                |c| (c.train.batch_size, c.mix.cutmix) = (1, 1.0),
+                "`train.batch_size`: 1 leaves no other image to mix with",
+            ),
             (|c| c.ema.decay = 1.0, "`ema.decay`"),
             (|c| c.log.every_steps = 0, "`log.every_steps`"),
             (

@@ -55,14 +55,13 @@ impl Default for ClassWeights {
 
 impl FinetuneLossConfig {
     pub(super) fn validate(&self) -> Result<(), InputError> {
-        let fits = match &self.class_weights {
-            ClassWeights::Named(_) => true,
-            ClassWeights::Listed(weights) => weights.iter().all(|&weight| positive(weight)),
+        let ClassWeights::Listed(weights) = &self.class_weights else {
+            return Ok(());
         };
         check(
-            fits,
+            weights.iter().all(|&weight| positive(weight)),
             "loss.class_weights",
-            &self.class_weights,
+            weights,
             "\"none\", \"balanced\" or numbers above 0",
         )
     }
@@ -251,7 +250,7 @@ impl SelectionConfig {
         check(
             !(self.metric == Metric::Auroc && kind == LabelKind::MultiLabel),
             "selection.metric",
-            &self.metric,
+            &"auroc",
             "\"top1\", \"loss\" or \"macro_f1\" with several labels an image",
         )
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use fcmae_config::{ConfigError, Resolved};
+use fcmae_config::Resolved;
 
 use super::settings::RunConfig;
 use crate::error::InputError;
@@ -22,8 +22,8 @@ pub(super) fn load<C: RunConfig>(file: &Path, overrides: &[String]) -> Result<C>
 }
 
 /// As [`load`], without the checks.
-pub(super) fn read<C: RunConfig>(file: &Path, overrides: &[String]) -> Result<(Resolved, C), ConfigError> {
-    let file = config_file(file);
+pub(super) fn read<C: RunConfig>(file: &Path, overrides: &[String]) -> Result<(Resolved, C)> {
+    let file = config_file(file)?;
     let resolved = fcmae_config::load(&file, overrides)?;
     let mut config: C = resolved.parse()?;
     if resolved.origin("name").is_none()
@@ -47,9 +47,18 @@ pub fn origins(file: &Path, overrides: &[String]) -> Result<BTreeMap<String, Str
 }
 
 /// A run folder stands for its resolved config.
-fn config_file(path: &Path) -> PathBuf {
+fn config_file(path: &Path) -> Result<PathBuf, InputError> {
     let inside = path.join("config.toml");
-    if inside.is_file() { inside } else { path.to_owned() }
+    match (inside.is_file(), path.is_dir()) {
+        (true, _) => Ok(inside),
+        (false, false) => Ok(path.to_owned()),
+        (false, true) => Err(InputError::Argument {
+            message: format!(
+                "{}: a folder without a config.toml; give a config file or the folder of a run",
+                path.display()
+            ),
+        }),
+    }
 }
 
 /// Where the key was given that the message names first.

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use fcmae_config::ConfigError;
 
 use fcmae_data::{AugmentConfig, DataConfig};
 use fcmae_decoder::DecoderConfig;
@@ -115,7 +114,7 @@ impl PretrainConfig {
     ///
     /// # Errors
     /// Unknown keys and wrong types, with file and line.
-    pub fn load_unchecked(file: &Path, overrides: &[String]) -> Result<PretrainConfig, ConfigError> {
+    pub fn load_unchecked(file: &Path, overrides: &[String]) -> Result<PretrainConfig> {
         Ok(read(file, overrides)?.1)
     }
 

@@ -229,17 +229,21 @@ impl Task for Finetuning {
             parameters as f64 / 1e6
         );
         let [height, width] = config.data.image_size;
-        let counts = names.iter().zip(input.dataset.class_counts());
-        let counts: Vec<String> = counts
+        let counts = || names.iter().zip(input.dataset.class_counts());
+        let shown: Vec<String> = counts()
             .take(4)
             .map(|(name, count)| format!("{name} {count:.0}"))
             .collect();
+        let absent = match counts().filter(|&(_, count)| count == 0.0).count() {
+            0 => String::new(),
+            absent => format!(", {absent} without any"),
+        };
         let images = format!(
-            "{} images of {height}×{width} {} from {} ({}{}), {} held out",
+            "{} images of {height}×{width} {} from {} ({}{}{absent}), {} held out",
             input.dataset.len(),
             config.data.color.name(),
             input.dataset.origin().display(),
-            counts.join(", "),
+            shown.join(", "),
             if names.len() > 4 { ", …" } else { "" },
             input.held_out.as_deref().map_or(0, Dataset::len),
         );

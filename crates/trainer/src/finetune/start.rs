@@ -27,17 +27,9 @@ pub(super) fn begin(config: &FinetuneConfig, vs: &nn::VarStore) -> Result<Vec<St
     let mut weights = read_weights(path).context("`init`")?;
     weights.adapt_input_channels(config.model.in_chans)?;
     let mut tensors = weights.classifier_tensors();
-    match weights.architecture.classes {
-        _ if config.new_head => HEAD.iter().for_each(|name| drop(tensors.remove(*name))),
-        Some(found) if found != classes => {
-            let message = format!(
-                "{} is for {found} classes, the data has {classes}; give a file for {classes}, or set `new_head` = \
-                 true to begin with a new head",
-                weights.file.display()
-            );
-            return Err(InputError::config("init", message).into());
-        }
-        _ => {}
+    let other_classes = weights.architecture.classes.filter(|&found| found != classes);
+    if config.new_head || other_classes.is_some() {
+        HEAD.iter().for_each(|name| drop(tensors.remove(*name)));
     }
     let mut missing: Vec<&str> = config.init_allow_missing.iter().map(String::as_str).collect();
     if !tensors.contains_key(HEAD[0]) {
@@ -51,12 +43,21 @@ pub(super) fn begin(config: &FinetuneConfig, vs: &nn::VarStore) -> Result<Vec<St
     };
     let imported = load_allowing(vs, &tensors, &allow).with_context(|| {
         format!(
-            "`init` = {}, with `init_allow_missing` = {:?} and `init_allow_unused` = {:?}",
+            "`init` = {} ({}), with `init_allow_missing` = {:?} and `init_allow_unused` = {:?}",
             weights.file.display(),
+            weights.architecture,
             config.init_allow_missing,
             config.init_allow_unused
         )
     })?;
+    if let (Some(found), false) = (other_classes, config.new_head) {
+        let message = format!(
+            "{} is for {found} classes, the data has {classes}; give a file for {classes}, or set `new_head` = true to \
+             begin with a new head",
+            weights.file.display()
+        );
+        return Err(InputError::config("init", message).into());
+    }
     let mut news = vec![format!("begins with {}: {imported}", weights.file.display())];
     news.extend(weights.notes);
     Ok(news)

@@ -137,7 +137,8 @@ impl Inference {
 
     /// What single channels answer to one picture.
     fn activation_maps(&self, picture: PathBuf) -> Result<RgbImage> {
-        let mut batch = self.decoder().batches(std::iter::once(Ok(picture)))?.recv()??;
+        let mut batches = self.decoder().batches(std::iter::once(Ok(picture)))?;
+        let mut batch = batches.next().context("a picture that was not decoded")??;
         for (_, result) in batch.files.drain(..) {
             result?;
         }

@@ -111,6 +111,7 @@ impl InferenceConfig {
     /// Names the key, what was found, and what to change.
     pub fn validate(&self) -> Result<(), InputError> {
         let (linear, knn) = (&self.linear, &self.knn);
+        self.data.validate_reading().map_err(InputError::section)?;
         check(self.batch_size > 0, "batch_size", &self.batch_size, "at least 1")?;
         check(
             self.crop_pct > 0.0 && self.crop_pct <= 1.0,
@@ -191,7 +192,9 @@ mod tests {
     #[test]
     fn every_bad_value_is_named() {
         type Change = fn(&mut InferenceConfig);
-        let cases: [(&str, Change); 9] = [
+        let cases: [(&str, Change); 11] = [
+            ("data.image_size", |c| c.data.image_size = [0, 32]),
+            ("data.mean", |c| c.data.mean = vec![0.5]),
             ("batch_size", |c| c.batch_size = 0),
             ("crop_pct", |c| c.crop_pct = f64::NAN),
             ("bootstrap.level", |c| c.bootstrap.level = 1.0),
@@ -207,7 +210,7 @@ mod tests {
             config.validate().unwrap();
             change(&mut config);
             let message = config.validate().unwrap_err().to_string();
-            assert!(message.starts_with(&format!("`{key}`: is ")), "{message}");
+            assert!(message.starts_with(&format!("`{key}`")), "{message}");
         }
     }
 

@@ -9,6 +9,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::network::Inference;
 use super::npy::write_npy;
+use super::predict::none_read;
 use super::stream::Unreadable;
 use crate::error::InputError;
 
@@ -63,15 +64,8 @@ impl Inference {
             }
         }
         if kept.is_empty() {
-            let message = match unreadable.first() {
-                Some(first) => format!(
-                    "none of the {} pictures can be read: {}",
-                    unreadable.len(),
-                    first.problem
-                ),
-                None => "there are no pictures to take features of".to_owned(),
-            };
-            return Err(InputError::Argument { message }.into());
+            let first = unreadable.first().map(|first| first.problem.as_str());
+            return Err(none_read(unreadable.len(), first).into());
         }
         let parts = rows.first().map_or(0, Vec::len);
         let joined = |part: usize| {
@@ -103,15 +97,30 @@ impl Inference {
 }
 
 impl Embedding {
+    /// Refuses a place where features of `level` cannot be written, before they are computed: no such folder, another
+    /// extension than [`write`](Embedding::write) takes.
+    ///
+    /// # Errors
+    /// [`InputError::Argument`].
+    pub fn check_output(path: &Path, level: Level) -> Result<(), InputError> {
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let problem = match path.extension().and_then(|extension| extension.to_str()) {
+            _ if parent.is_some_and(|parent| !parent.is_dir()) => "there is no such folder; make it first",
+            _ if path.is_dir() => "this is a folder; give the name of a file",
+            Some("safetensors") => return Ok(()),
+            Some("npy") if level == Level::Pooled => return Ok(()),
+            Some("npy") => "a .npy holds one tensor; write the stages to a .safetensors",
+            _ => "features are written as .safetensors or .npy",
+        };
+        Err(refused(path, problem))
+    }
+
     /// Writes `.safetensors` (all features; the pictures as a JSON list in the metadata `files`) or `.npy` (a single
     /// tensor, and `<name>.files.json` beside it); atomically.
     ///
     /// # Errors
     /// Another extension; several tensors as `.npy`; what the system refuses.
     pub fn write(&self, path: &Path) -> Result<()> {
-        let refused = |problem: &str| InputError::Argument {
-            message: format!("--output {}: {problem}", path.display()),
-        };
         match path.extension().and_then(|extension| extension.to_str()) {
             Some("safetensors") => {
                 let files = serde_json::to_string(&self.files)?;
@@ -129,9 +138,7 @@ impl Embedding {
             Some("npy") => {
                 let mut all = self.features.values();
                 let (Some(features), None) = (all.next(), all.next()) else {
-                    return Err(
-                        refused("a .npy holds one tensor; write the stages to a .safetensors").into(),
-                    );
+                    return Err(refused(path, "a .npy holds one tensor; these are several").into());
                 };
                 let data: TensorData = fcmae_model::to_data(features);
                 write_npy(path, &data.shape, &data.bytes)?;
@@ -140,7 +147,13 @@ impl Embedding {
                     &self.files,
                 )?)
             }
-            _ => Err(refused("features are written as .safetensors or .npy").into()),
+            _ => Err(refused(path, "features are written as .safetensors or .npy").into()),
         }
+    }
+}
+
+fn refused(path: &Path, problem: &str) -> InputError {
+    InputError::Argument {
+        message: format!("--output {}: {problem}", path.display()),
     }
 }

@@ -6,6 +6,7 @@ use fcmae_data::{DataConfig, Dataset, LabelKind};
 use serde::Serialize;
 
 use super::network::Inference;
+use super::predict::none_read;
 use super::stream::Unreadable;
 use crate::error::InputError;
 
@@ -95,8 +96,7 @@ impl Inference {
             }
         }
         if let (true, Some(first)) = (read.is_empty(), unreadable.first()) {
-            let message = format!("none of the {at} pictures can be read: {}", first.problem);
-            return Err(InputError::Argument { message }.into());
+            return Err(none_read(at, Some(&first.problem)).into());
         }
         Ok(Evaluation {
             report: self.report(dataset, &read, &logits)?,

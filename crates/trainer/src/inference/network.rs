@@ -8,6 +8,7 @@ use fcmae_checkpoint::{Weights, read_weights};
 use fcmae_data::LabelKind;
 use fcmae_encoder::{Classifier, EncoderConfig, SparseEncoder};
 use fcmae_kernels::GrnScope;
+use fcmae_masking::PatchGrid;
 use fcmae_model::encoder_config;
 use tch::{Device, Kind, Tensor, nn, no_grad};
 
@@ -60,6 +61,7 @@ impl Inference {
         let device = config.device.parse::<DeviceChoice>()?.find()?;
         let _ = Machine::set_up(device, config.threads, config.precision.kind());
         let model = EncoderConfig {
+            in_chans: weights.architecture.in_chans,
             drop_path: 0.0,
             grn_scope: GrnScope::Sample, // the dense network's, whatever the scope of pre-training was (fact sheet §2.4)
             ..described
@@ -102,10 +104,15 @@ impl Inference {
         matches!(self.network, Network::Classifier(_))
     }
 
-    /// The network with its head; weights without one are refused.
+    /// The network with its head; weights without one are refused, and images that are not whole patches.
     pub(super) fn classifier(&self) -> Result<&Classifier, InputError> {
         match &self.network {
-            Network::Classifier(classifier) => Ok(classifier),
+            Network::Classifier(classifier) => {
+                let [height, width] = self.config.data.image_size;
+                PatchGrid::for_image(height, width, self.model.total_stride())
+                    .map_err(|error| InputError::config("data.image_size", error.to_string()))?;
+                Ok(classifier)
+            }
             Network::Headless(_) => Err(InputError::Argument {
                 message: format!(
                     "{}: these weights have no head, so they name no classes; fine-tune them first, or use `fcmae \

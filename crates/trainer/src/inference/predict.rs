@@ -34,7 +34,7 @@ impl Inference {
     /// does not grow with the list. A picture that cannot be read is told of and does not end it.
     ///
     /// # Errors
-    /// Weights without a head, no files at all, what `files` or `tell` return.
+    /// Weights without a head, no picture that can be read, what `files` or `tell` return.
     pub fn predict(
         &self,
         files: impl Iterator<Item = Result<PathBuf>> + Send + 'static,
@@ -42,7 +42,7 @@ impl Inference {
     ) -> Result<Predictions> {
         self.classifier()?;
         let classes = self.class_names.len();
-        let mut done = Predictions::default();
+        let (mut done, mut first_problem) = (Predictions::default(), None);
         for batch in self.decoder().batches(files)? {
             let batch = batch?;
             let logits = if batch.images.is_empty() {
@@ -61,18 +61,14 @@ impl Inference {
                     Err(error) => {
                         done.unreadable += 1;
                         let problem = error.to_string();
+                        first_problem.get_or_insert_with(|| problem.clone());
                         tell(Err(Unreadable { file, problem }))?;
                     }
                 }
             }
         }
-        if done == Predictions::default() {
-            return Err(InputError::Argument {
-                message: "there are no pictures to predict; give a picture, a folder, a manifest `.csv`, or a list on \
-                          stdin with `-`"
-                    .to_owned(),
-            }
-            .into());
+        if done.images == 0 {
+            return Err(none_read(done.unreadable, first_problem.as_deref()).into());
         }
         Ok(done)
     }
@@ -116,6 +112,18 @@ impl Inference {
             .map(|class| (class, shares[class]))
             .collect()
     }
+}
+
+/// The refusal of a list without a picture that can be read: `unreadable` of them cannot, the first for `problem`.
+pub(super) fn none_read(unreadable: usize, problem: Option<&str>) -> InputError {
+    let message = match problem {
+        Some(first) => format!("none of the {unreadable} pictures can be read: {first}"),
+        None => {
+            "there are no pictures; give a picture, a folder, a manifest `.csv`, or a list on stdin with `-`"
+                .to_owned()
+        }
+    };
+    InputError::Argument { message }
 }
 
 /// The paths of a list, one a line; empty lines are passed over.

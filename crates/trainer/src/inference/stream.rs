@@ -2,18 +2,18 @@
 
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use anyhow::{Context, Result};
 use fcmae_data::{DataError, DecodeOptions, Normalize, Transform, read_image};
 use fcmae_random::{Purpose, Stream};
 use rayon::prelude::*;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::config::InferenceConfig;
 
 /// A picture that could not be read, and why.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unreadable {
     /// The file.
     pub file: PathBuf,
@@ -37,6 +37,30 @@ impl Decoded {
     pub(super) fn shape(&self) -> [usize; 4] {
         let [c, h, w] = self.one;
         [self.images.len() / (c * h * w), c, h, w]
+    }
+}
+
+/// Decoded batches in their order.
+#[derive(Debug)]
+pub(super) struct Batches {
+    receiver: Receiver<Result<Decoded>>,
+    /// What makes them; taken at the end.
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Iterator for Batches {
+    type Item = Result<Decoded>;
+
+    /// # Panics
+    /// As the thread that makes the batches did: a list cut short must not pass for a whole one.
+    fn next(&mut self) -> Option<Result<Decoded>> {
+        if let Ok(batch) = self.receiver.recv() {
+            return Some(batch);
+        }
+        if let Some(Err(panic)) = self.thread.take().map(JoinHandle::join) {
+            std::panic::resume_unwind(panic);
+        }
+        None
     }
 }
 
@@ -69,7 +93,7 @@ impl Decoder {
     pub(super) fn batches(
         self,
         files: impl Iterator<Item = Result<PathBuf>> + Send + 'static,
-    ) -> Result<Receiver<Result<Decoded>>> {
+    ) -> Result<Batches> {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(self.workers)
             .thread_name(|index| format!("fcmae-decode-{index}"))
@@ -91,11 +115,14 @@ impl Decoder {
                 }
             }
         };
-        thread::Builder::new()
+        let thread = thread::Builder::new()
             .name("fcmae-decode".to_owned())
             .spawn(make)
             .context("starting a thread that decodes")?;
-        Ok(receiver)
+        Ok(Batches {
+            receiver,
+            thread: Some(thread),
+        })
     }
 
     fn decode(&self, files: Vec<PathBuf>) -> Decoded {
@@ -156,7 +183,6 @@ mod tests {
         let batches: Vec<_> = Decoder::new(&config())
             .batches(files.into_iter())
             .unwrap()
-            .iter()
             .collect();
         let batches: Vec<Decoded> = batches.into_iter().map(Result::unwrap).collect();
         let shapes: Vec<_> = batches.iter().map(Decoded::shape).collect();
@@ -191,9 +217,18 @@ mod tests {
         let batches: Vec<_> = Decoder::new(&config())
             .batches(files.into_iter())
             .unwrap()
-            .iter()
             .collect();
         assert_eq!(batches.len(), 1);
         assert_eq!(batches[0].as_ref().unwrap_err().to_string(), "the pipe broke");
+    }
+
+    #[test]
+    #[should_panic(expected = "a fault while listing")]
+    fn a_fault_of_the_thread_is_no_end_of_the_list() {
+        let files = (0..7).map(|i| match i {
+            5 => panic!("a fault while listing"),
+            i => Ok(format!("{i}.png").into()),
+        });
+        let _ = Decoder::new(&config()).batches(files).unwrap().count();
     }
 }

@@ -255,6 +255,7 @@ impl<T: Task> Run<T> {
 
     /// An image that cannot be read costs no step: what was done before it is saved.
     fn rescue(&mut self, error: anyhow::Error) -> anyhow::Error {
+        let error = with_advice(error);
         if self.state.step == 0 || !error.chain().any(|cause| cause.is::<DataError>()) {
             return error;
         }
@@ -265,5 +266,18 @@ impl<T: Task> Run<T> {
             }
             Err(unsaved) => error.context(unsaved),
         }
+    }
+}
+
+/// An image that cannot be read, with what to do about it; any other error as it is.
+fn with_advice(error: anyhow::Error) -> anyhow::Error {
+    use DataError::{Decode, Read, UnknownFormat};
+    match error.downcast_ref::<DataError>() {
+        Some(cause @ (Read { .. } | UnknownFormat { .. } | Decode { .. })) => {
+            let advice =
+                format!("{cause}; mend or remove the image, or go on with `data.on_error` = \"skip\"");
+            error.context(advice)
+        }
+        _ => error,
     }
 }

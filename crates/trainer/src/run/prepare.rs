@@ -1,6 +1,8 @@
 //! Everything a run needs before its first step, in the order of what it costs.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -101,8 +103,7 @@ impl<T: Task> Run<T> {
         progress: Progress,
         options: &RunOptions,
     ) -> Result<Run<T>> {
-        let warn = progress.warner();
-        let report = Report::to(move |error| warn(&format!("image left out: {error}")));
+        let report = told_once(progress.warner());
         let (task, network, news) = standing.network::<T>(&input, &report)?;
         let (metrics, events) = standing.records()?;
         let lines = T::introduction(&input, parameters(&network.vs));
@@ -186,6 +187,18 @@ impl<T: Task> Run<T> {
         T::summarise(&self.config, self.checkpoints.latest()?.as_deref(), &mut summary)?;
         Ok(summary)
     }
+}
+
+/// Tells of each image that is left out once, though every pass over held-out images finds it anew.
+fn told_once(warn: impl Fn(&str) + Send + Sync + 'static) -> Report {
+    let told = Mutex::new(HashSet::new());
+    Report::to(move |error| {
+        let message = format!("image left out: {error}");
+        let is_new = told.lock().is_ok_and(|mut told| told.insert(message.clone()));
+        if is_new {
+            warn(&message);
+        }
+    })
 }
 
 fn has_checkpoint(run: &Path) -> Result<bool> {

@@ -19,6 +19,7 @@ const FREE: [&str; 13] = [
     "data.workers",
     "data.prefetch",
     "data.max_pixels",
+    "data.on_error", // it decides nothing until an image cannot be read
     "data.cache",
     "data.cache_mib",
     "checkpoint.",

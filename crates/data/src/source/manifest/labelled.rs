@@ -1,5 +1,6 @@
 //! Labels that every row of a manifest must have: a class, or a row of numbers.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::table::{Row, Table};
@@ -11,10 +12,29 @@ use crate::labels::{LabelConfig, LabelKind};
 const SUM_TOLERANCE: f64 = 1e-3;
 
 pub(super) fn list(table: &Table, labels: &LabelConfig) -> Result<Listing, DataError> {
-    match labels.kind {
+    let listing = match labels.kind {
         LabelKind::Class => classes(table, labels),
         LabelKind::Soft | LabelKind::MultiLabel => rows(table, labels),
+    }?;
+    refuse_contradiction(table, &listing)?;
+    Ok(listing)
+}
+
+/// An image may be listed twice, to count twice, but not with two labels.
+fn refuse_contradiction(table: &Table, listing: &Listing) -> Result<(), DataError> {
+    let mut first = HashMap::new();
+    for (row, entry) in table.rows.iter().zip(&listing.entries) {
+        let &mut (line, earlier) = first.entry(entry.name.as_str()).or_insert((row.line, entry));
+        if (earlier.label, &earlier.row) != (entry.label, &entry.row) {
+            let problem = format!(
+                "`{}` has another label on line {line}; keep one, or give several labels by a column for each class \
+                 (`labels.kind` = \"multi_label\")",
+                entry.name
+            );
+            return Err(table.error(row.line, problem));
+        }
     }
+    Ok(())
 }
 
 fn classes(table: &Table, labels: &LabelConfig) -> Result<Listing, DataError> {
@@ -114,7 +134,7 @@ fn soft(table: &Table, row: &Row, mut numbers: Vec<f64>) -> Result<Label, DataEr
     }
     let sum: f64 = numbers.iter().sum();
     if (sum - 1.0).abs() > SUM_TOLERANCE {
-        let problem = format!("the probabilities of the classes sum to {sum}, not to 1");
+        let problem = format!("the probabilities of the classes sum to {sum:.4}, not to 1");
         return Err(table.error(row.line, problem));
     }
     numbers.iter_mut().for_each(|p| *p /= sum);
@@ -253,6 +273,18 @@ mod tests {
             "path,p\na.png,\n",
             "kind = 'soft'\ncolumns = ['p']",
             "line 2: no label: the column `p` is empty",
+        );
+        check_error(
+            "path,label\na.png,good\nb.png,bad\na.png,bad\n",
+            "",
+            "line 4: `a.png` has another label on line 2; keep one",
+        );
+        assert_eq!(
+            open("path,label\na.png,good\na.png,good\n", "")
+                .unwrap()
+                .entries
+                .len(),
+            2
         );
         check_error(
             "path,label\na.png,god\n",

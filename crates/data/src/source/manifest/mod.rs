@@ -162,6 +162,10 @@ mod tests {
             "file,label\na.png,1\n",
             "no column `path`; the header has `file` and `label`",
         );
+        check_error(
+            "path;label\na.png;1\n",
+            "line 1: the columns are separated by ';'; separate them by commas",
+        );
         check_error("path,label\n", "no images");
         check_error("", "no column `path`");
         check_error(

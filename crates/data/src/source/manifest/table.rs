@@ -34,6 +34,12 @@ impl Table {
             header: names(reader.headers().map_err(failed)?),
             rows: Vec::new(),
         };
+        if let [one] = &table.header[..]
+            && let Some(separator) = one.chars().find(|c| matches!(c, ';' | '\t'))
+        {
+            let problem = format!("the columns are separated by {separator:?}; separate them by commas");
+            return Err(table.error(1, problem));
+        }
         let path_at = table.column("path")?;
         for record in reader.records() {
             let cells = record.map_err(failed)?;
@@ -110,7 +116,7 @@ fn manifest_error(file: &Path, error: csv::Error) -> DataError {
         } => {
             format!("{len} columns, but the header has {expected_len}; quote cells that contain a comma")
         }
-        csv::ErrorKind::Utf8 { .. } => "not valid UTF-8".to_owned(),
+        csv::ErrorKind::Utf8 { .. } => "not valid UTF-8; save the table in that encoding".to_owned(),
         other => format!("{other:?}"),
     };
     DataError::Manifest {

@@ -1,18 +1,20 @@
 //! Features of a data set, computed once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use fcmae_checkpoint::{Tensors, read_safetensors, sha256_file, write_safetensors};
 use fcmae_data::Dataset;
 use fcmae_random::hash64;
 use tch::{Kind, Tensor};
 
+use crate::error::InputError;
 use crate::inference::embed::Level;
 use crate::inference::network::Inference;
+use crate::inference::stream::Unreadable;
 
 /// The layer that is all stages side by side.
 pub(super) const LAST: &str = "all";
@@ -20,59 +22,70 @@ pub(super) const LAST: &str = "all";
 /// Metadata of a cache file: everything that decided its numbers.
 const KEY: &str = "fcmae.features";
 
+/// Metadata of a cache file: the pictures that could not be read, JSON.
+const UNREADABLE: &str = "fcmae.unreadable";
+
 /// One tensor `[N, C]` per layer: the mean of every stage's map, then all of them side by side. Rows are in the
-/// order of the data set.
+/// order of the data set, without the pictures that could not be read.
 #[derive(Debug)]
 pub(super) struct Features {
     pub(super) layers: Vec<Tensor>,
+    pub(super) unreadable: Vec<Unreadable>,
+    /// Whether an earlier call has computed them.
+    pub(super) cached: bool,
 }
 
 impl Features {
-    /// Takes the features of `dataset` from `folder`, or computes and leaves them there; and whether they were there.
+    /// Takes the features of `dataset` from `folder`, or computes and leaves them there; and the images that they are
+    /// of: those that can be read.
     pub(super) fn load_or_compute(
         inference: &Inference,
         dataset: &Dataset,
         split: &str,
         folder: &Path,
-    ) -> Result<(Features, bool)> {
+    ) -> Result<(Dataset, Features)> {
         let key = key(inference, dataset)?;
         let file = folder.join(format!(
             "features-{split}-{:016x}.safetensors",
             hash64(key.as_bytes())
         ));
-        if let Some(stages) = load(&file, &key, inference.model.dims.len()) {
-            return Ok((Features::new(stages), true));
+        if let Some(features) = load(&file, &key, inference.model.dims.len()) {
+            return Ok((features.readable(dataset), features));
         }
+        make_folder(folder)?;
         let files: Vec<_> = dataset
             .samples()
             .iter()
             .map(|sample| Ok(sample.path.clone()))
             .collect();
-        let mut embedding = inference.embed(files.into_iter(), Level::Stages)?;
-        if !embedding.unreadable.is_empty() {
-            let first = embedding.unreadable.swap_remove(0);
-            return Err(crate::error::InputError::Argument {
-                message: format!(
-                    "{}; a probe needs every picture: mend or remove it",
-                    first.problem
-                ),
-            }
-            .into());
-        }
-        fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+        let embedding = inference.embed(files.into_iter(), Level::Stages)?;
         let tensors: Tensors = embedding
             .features
             .iter()
             .map(|(name, t)| (name.clone(), fcmae_model::to_data(t)))
             .collect();
-        write_safetensors(&file, &tensors, &[(KEY.to_owned(), key)].into())?;
-        Ok((Features::new(embedding.features.into_values().collect()), false))
+        let unreadable = serde_json::to_string(&embedding.unreadable)?;
+        let metadata = [(KEY.to_owned(), key), (UNREADABLE.to_owned(), unreadable)];
+        write_safetensors(&file, &tensors, &metadata.into())?;
+        let stages = embedding.features.into_values().collect();
+        let features = Features::new(stages, embedding.unreadable, false);
+        Ok((features.readable(dataset), features))
     }
 
-    fn new(mut stages: Vec<Tensor>) -> Features {
+    fn new(mut stages: Vec<Tensor>, unreadable: Vec<Unreadable>, cached: bool) -> Features {
         let all = Tensor::cat(&stages.iter().collect::<Vec<_>>(), 1);
         stages.push(all);
-        Features { layers: stages }
+        Features {
+            layers: stages,
+            unreadable,
+            cached,
+        }
+    }
+
+    /// The images of `dataset` that have a row.
+    fn readable(&self, dataset: &Dataset) -> Dataset {
+        let left_out: HashSet<&Path> = self.unreadable.iter().map(|one| one.file.as_path()).collect();
+        dataset.part(|index| !left_out.contains(dataset.samples()[index].path.as_path()))
     }
 
     /// The rows of a part of the data set that these features are of.
@@ -123,8 +136,14 @@ fn key(inference: &Inference, dataset: &Dataset) -> Result<String> {
     Ok(key.to_string())
 }
 
-/// The stages' features, if the file is there, whole, and made of the same.
-fn load(file: &Path, key: &str, stages: usize) -> Option<Vec<Tensor>> {
+fn make_folder(folder: &Path) -> Result<(), InputError> {
+    fs::create_dir_all(folder).map_err(|error| InputError::Argument {
+        message: format!("--output {}: {error}; choose another folder", folder.display()),
+    })
+}
+
+/// The features, if the file is there, whole, and made of the same.
+fn load(file: &Path, key: &str, stages: usize) -> Option<Features> {
     let (tensors, metadata) = read_safetensors(file).ok()?;
     if metadata.get(KEY)? != key {
         return None;
@@ -135,5 +154,10 @@ fn load(file: &Path, key: &str, stages: usize) -> Option<Vec<Tensor>> {
             .ok()
             .filter(|t| t.kind() == Kind::Float)
     };
-    (0..stages).map(stage).collect()
+    let unreadable = serde_json::from_str(metadata.get(UNREADABLE)?).ok()?;
+    Some(Features::new(
+        (0..stages).map(stage).collect::<Option<_>>()?,
+        unreadable,
+        true,
+    ))
 }

@@ -12,6 +12,7 @@ use serde::Serialize;
 use tch::Tensor;
 
 use super::network::Inference;
+use super::stream::Unreadable;
 use crate::error::InputError;
 use crate::knn;
 
@@ -29,6 +30,8 @@ pub struct ProbeReport {
     pub val_images: usize,
     /// Features that were found in the cache of an earlier call.
     pub cached: bool,
+    /// Pictures that could not be read; neither trained nor measured on.
+    pub unreadable: Vec<Unreadable>,
     /// The linear probe.
     pub linear: Probe<LinearTrial>,
     /// Nearest neighbours.
@@ -86,7 +89,8 @@ impl Inference {
     /// images; the test images are seen once, at the end.
     ///
     /// # Errors
-    /// Images without labels, or with several; test images that are training images; pictures that cannot be read.
+    /// Images without labels, or with several; one class alone; test images that are training images; no picture that
+    /// can be read.
     pub fn probe(&self, cache: &Path) -> Result<ProbeReport> {
         if self.config.labels.kind == LabelKind::MultiLabel {
             let message = "\"multi_label\": a probe needs one label per image; use \"class\" or \"soft\"";
@@ -94,12 +98,18 @@ impl Inference {
         }
         let (train, test) = (self.unnamed_labels(&self.config.data.split)?, self.test_images()?);
         self.refuse_overlap(&train, &test)?;
+        if let [only] = train.class_names() {
+            let message = format!(
+                "there is only one class, {only:?}, in {}; there must be two to tell apart",
+                train.origin().display()
+            );
+            return Err(InputError::config("labels.classes", message).into());
+        }
         let train = train.label_subset(self.config.labels.fraction, self.config.seed)?;
-        let (fit, val) = train.split_validation(self.config.linear.val_fraction, self.config.seed)?;
-        let (train_features, train_cached) =
+        let (train, train_features) =
             Features::load_or_compute(self, &train, &self.config.data.split, cache)?;
-        let (test_features, test_cached) =
-            Features::load_or_compute(self, &test, &self.config.test_split, cache)?;
+        let (test, test_features) = Features::load_or_compute(self, &test, &self.config.test_split, cache)?;
+        let (fit, val) = self.for_choices(&train)?;
         let rows = |part: &Dataset| train_features.rows_of(&train, part);
         let labels = |dataset: &Dataset| {
             let all: Option<Vec<u32>> = dataset.samples().iter().map(|sample| sample.label).collect();
@@ -142,7 +152,8 @@ impl Inference {
             class_names: train.class_names().to_vec(),
             train_images: train.len(),
             val_images: val_labels.len(),
-            cached: train_cached && test_cached,
+            cached: train_features.cached && test_features.cached,
+            unreadable: [train_features.unreadable, test_features.unreadable].concat(),
             linear: Probe {
                 chosen: trial.clone(),
                 test: linear_test,
@@ -153,6 +164,18 @@ impl Inference {
                 test: measure(&all[0])?,
                 trials: knn.iter().map(|(_, trial)| trial.clone()).collect(),
             },
+        })
+    }
+
+    /// The training images without those that choices are made on, and these.
+    fn for_choices(&self, train: &Dataset) -> Result<(Dataset, Dataset), InputError> {
+        let share = self.config.linear.val_fraction;
+        train.split_validation(share, self.config.seed).map_err(|_| {
+            let message = format!(
+                "{share} of {} training images leaves none to choose by, or none to train on; give more images",
+                train.len()
+            );
+            InputError::config("linear.val_fraction", message)
         })
     }
 
@@ -184,7 +207,8 @@ impl Inference {
             return Ok(());
         };
         let message = format!(
-            "{:?} gives images that are trained on, such as {}; give a data set with two parts",
+            "{:?} gives images that are trained on, such as {}; give a data set with two parts: a folder with \
+             sub-folders `train` and `test`, or a named one",
             self.config.test_split,
             both.path.display()
         );
