@@ -38,8 +38,8 @@ pub(super) fn read<C: RunConfig>(file: &Path, overrides: &[String]) -> Result<(R
 ///
 /// # Errors
 /// As reading the config: the file, those it extends, the overrides.
-pub fn origins(file: &Path, overrides: &[String]) -> Result<BTreeMap<String, String>, ConfigError> {
-    let resolved = fcmae_config::load(config_file(file), overrides)?;
+pub fn origins(file: &Path, overrides: &[String]) -> Result<BTreeMap<String, String>> {
+    let resolved = fcmae_config::load(config_file(file)?, overrides)?;
     let given = resolved.origins();
     Ok(given
         .map(|(key, origin)| (key.to_owned(), origin.to_string()))
