@@ -3,7 +3,6 @@
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
-
 /// Logits that differ by no more than this are the same in f32.
 pub(super) const TOLERANCE: f64 = 1e-4;
 

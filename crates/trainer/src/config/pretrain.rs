@@ -261,7 +261,7 @@ mod tests {
     #[test]
     fn each_section_is_checked() {
         type Change = fn(&mut PretrainConfig);
-        let cases: [(Change, &str); 21] = [
+        let cases: [(Change, &str); 24] = [
             (|c| c.name = "a/b".into(), "`name`"),
             (|c| c.name = String::new(), "`name`"),
             (|c| c.name = "..".into(), "`name`"),

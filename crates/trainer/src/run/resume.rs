@@ -10,7 +10,7 @@ use crate::state::{DataStamp, State};
 
 /// Keys that never change a weight (`name` and `output_dir` only find the folder), or whose effect is warned of
 /// by [`Machine`](crate::Machine): a run may go on with other values of these.
-const FREE: [&str; 13] = [
+const FREE: [&str; 14] = [
     "name",
     "output_dir",
     "device",

@@ -299,6 +299,7 @@ mod tests {
             val_loss: Some(0.625),
             val: None,
             val_ema: None,
+            monitor: None,
             lr: 1e-4,
             skipped: 0,
             seconds: 3.0,
