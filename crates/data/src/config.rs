@@ -1,12 +1,13 @@
 //! The `[data]` section of a run's config.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 use crate::decode::DecodeOptions;
 use crate::error::DataError;
 use crate::image::Color;
+use crate::source::is_collection;
 
 /// Where images come from and how they become numbers (`[data]`).
 ///
@@ -19,11 +20,13 @@ pub struct DataConfig {
     /// ([`data_home`](crate::data_home)).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dataset: Option<String>,
-    /// An image folder, or a manifest `.csv` with a column `path` and perhaps `label`.
+    /// An image folder; a manifest `.csv` with a column `path` and perhaps `label`; or tar shards: a folder of
+    /// them, a `.tar`, a pattern (`shards/{split}-{000..099}.tar`, `shards/*.tar`, also `https://…`), or a `.txt`
+    /// with one of these a line.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
-    /// Which part of the data set: the sub-folder of an image folder (where it has one of that name) or
-    /// the manifest of a named data set.
+    /// Which part of the data set: the sub-folder of a folder (where it has one of that name), the shards with
+    /// that word in their names, or the manifest of a named data set.
     pub split: String,
     /// Height and width of what the network sees, in pixels. A single number means a square.
     #[serde(deserialize_with = "side_or_sides")]
@@ -141,6 +144,18 @@ impl DataConfig {
             self.max_pixels.to_string(),
             || "must be at least 1".to_owned(),
         )
+    }
+
+    /// Takes the images from `source`: a folder, manifest or shards where `source` is or reads like a path, else the
+    /// named data set.
+    pub fn set_source(&mut self, source: &str) {
+        let path = Path::new(source);
+        let is_path = path.exists() || is_collection(path) || source.contains(std::path::MAIN_SEPARATOR);
+        (self.path, self.dataset) = if is_path {
+            (Some(path.to_owned()), None)
+        } else {
+            (None, Some(source.to_owned()))
+        };
     }
 
     /// What decoding needs to know.
@@ -278,6 +293,27 @@ mod tests {
             assert!(message.contains(key), "{text}: {message}");
         }
         parse("path = 'x'").unwrap().validate().unwrap();
+    }
+
+    #[test]
+    fn a_source_is_a_path_or_a_name() {
+        let mut config = DataConfig::default();
+        for path in [
+            "shards/a",
+            "a.csv",
+            "a-{00..12}.tar",
+            "a.txt",
+            "https://127.0.0.1/a.tar",
+            "/",
+        ] {
+            config.set_source(path);
+            assert_eq!(
+                (config.path.as_deref(), &config.dataset),
+                (Some(Path::new(path)), &None)
+            );
+        }
+        config.set_source("elpv");
+        assert_eq!((&config.path, config.dataset.as_deref()), (&None, Some("elpv")));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Images from disk to batches: sources, decoding, augmentation, deterministic order, prefetch.
 //!
-//! A [`Dataset`] lists the images of a folder, a manifest or a named data set and decodes them to 8-bit
+//! A [`Dataset`] lists the images of a folder, a manifest, tar shards or a named data set and decodes them to 8-bit
 //! grey or RGB by declared rules ([`decode`]); a [`Transform`] brings each to the size the network sees, to
 //! the byte as Pillow and torchvision do; a [`Loader`] makes normalised [`Batch`]es of them on threads of
 //! its own. What a batch holds depends on the data, the options and its [`Position`] only.
@@ -15,7 +15,7 @@
 //! | `image_size` | `[H, W]`: height first, everywhere |
 //! | id | position in the source's list: the key of all randomness |
 //!
-//! The crate knows neither tensors nor masks nor models, and reads files only: nothing is fetched.
+//! The crate knows neither tensors nor masks nor models. It reads files, and ranges of shards over HTTP.
 //!
 //! ```
 //! use fcmae_data::{AugmentConfig, Image, Transform, Normalize};
@@ -46,6 +46,7 @@ mod rand_augment;
 mod resize;
 mod source;
 mod stats;
+mod storage;
 mod transform;
 
 pub use augment::AugmentConfig;
@@ -62,6 +63,7 @@ pub use mix::{CutmixBox, MixConfig, MixMode, Mixed};
 pub use ops::ImageOp;
 pub use rand_augment::{Kind as RandAugmentKind, RandAugment};
 pub use resize::resize_bicubic;
-pub use source::{IMAGE_EXTENSIONS, data_home};
+pub use source::{IMAGE_EXTENSIONS, data_home, is_collection};
 pub use stats::channel_stats;
+pub use storage::Location;
 pub use transform::{Normalize, Transform};

@@ -4,13 +4,13 @@ mod jpeg;
 mod raster;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 
 use image::ImageFormat;
 use image::metadata::Orientation;
 
 use crate::error::DataError;
 use crate::image::{Color, Image};
+use crate::storage::Location;
 
 /// How files become images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,16 +84,12 @@ pub fn decode_with(bytes: &[u8], name: &str, options: &DecodeOptions) -> Result<
     Ok(upright(image, orientation).into_color(options.color))
 }
 
-/// Reads and decodes one file.
+/// Reads and decodes one image.
 ///
 /// # Errors
-/// [`DataError::Read`], or as for [`decode`].
-pub fn read_image(path: &Path, options: &DecodeOptions) -> Result<Image, DataError> {
-    let bytes = std::fs::read(path).map_err(|source| DataError::Read {
-        file: path.to_owned(),
-        source,
-    })?;
-    decode_with(&bytes, &path.display().to_string(), options)
+/// As for [`Location::read`] and [`decode`].
+pub fn read_image(location: &Location, options: &DecodeOptions) -> Result<Image, DataError> {
+    decode_with(&location.read()?, &location.path().display().to_string(), options)
 }
 
 /// Turns the stored picture the way its EXIF orientation says it is meant to be seen.

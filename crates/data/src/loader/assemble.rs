@@ -133,6 +133,8 @@ impl Assembler {
             }
             match self.dataset.load(index) {
                 Ok(image) => return Ok((index, image)),
+                // A server that is down is no fault of the image: the run ends here and goes on when it is back.
+                Err(error @ DataError::Fetch { .. }) => return Err(error),
                 Err(error) => self.mark_bad(index, &error),
             }
         }

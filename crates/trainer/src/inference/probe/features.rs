@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
-use std::time::UNIX_EPOCH;
 
 use anyhow::{Context, Result};
 use fcmae_checkpoint::{Tensors, read_safetensors, sha256_file, write_safetensors};
@@ -43,12 +42,8 @@ impl Features {
         if let Some(stages) = load(&file, &key, inference.model.dims.len()) {
             return Ok((Features::new(stages), true));
         }
-        let files: Vec<_> = dataset
-            .samples()
-            .iter()
-            .map(|sample| Ok(sample.path.clone()))
-            .collect();
-        let mut embedding = inference.embed(files.into_iter(), Level::Stages)?;
+        let files = dataset.locations().into_iter().map(Ok);
+        let mut embedding = inference.embed(files, Level::Stages)?;
         if !embedding.unreadable.is_empty() {
             let first = embedding.unreadable.swap_remove(0);
             return Err(crate::error::InputError::Argument {
@@ -97,17 +92,8 @@ fn key(inference: &Inference, dataset: &Dataset) -> Result<String> {
     let (config, data) = (&inference.config, &inference.config.data);
     let mut images = String::new();
     for sample in dataset.samples() {
-        let (size, changed) = match fs::metadata(&sample.path) {
-            Ok(meta) => {
-                let since = meta
-                    .modified()
-                    .ok()
-                    .and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-                (meta.len(), since.map_or(0, |since| since.as_nanos()))
-            }
-            Err(_) => (0, 0), // reading it will say more
-        };
-        images += &format!("{}\t{size}\t{changed}\n", sample.path.display());
+        let (size, changed) = sample.location.stamp(); // zeros where it cannot be told: reading it will say more
+        images += &format!("{}\t{size}\t{changed}\n", sample.location.path().display());
     }
     let key = serde_json::json!({
         "weights": sha256_file(&inference.file)?,
