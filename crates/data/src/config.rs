@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use crate::decode::DecodeOptions;
+use crate::decode::{DecodeOptions, JpegDecoder};
 use crate::error::DataError;
 use crate::image::Color;
 use crate::source::is_collection;
@@ -47,6 +47,8 @@ pub struct DataConfig {
     pub prefetch: usize,
     /// Images with more pixels are refused before they are decoded. Default: Pillow's limit, 178,956,970.
     pub max_pixels: u64,
+    /// What decodes JPEG: `zune`, or `turbo` in builds with the feature `turbojpeg`.
+    pub jpeg: JpegDecoder,
     /// Whether decoded images are kept for the next epoch. Never changes a result.
     pub cache: Cache,
     /// Most memory the cache may take, in MiB; images beyond it are decoded anew.
@@ -90,6 +92,7 @@ impl Default for DataConfig {
             workers: 0,
             prefetch: 2,
             max_pixels: DecodeOptions::DEFAULT_MAX_PIXELS,
+            jpeg: JpegDecoder::Zune,
             cache: Cache::None,
             cache_mib: 1024,
         }
@@ -143,6 +146,16 @@ impl DataConfig {
             "data.max_pixels",
             self.max_pixels.to_string(),
             || "must be at least 1".to_owned(),
+        )?;
+        ensure(
+            self.jpeg.is_available(),
+            "data.jpeg",
+            "\"turbo\"".to_owned(),
+            || {
+                "this build has no libjpeg-turbo; build it with `cargo build --release -p fcmae --features turbojpeg` \
+             (needs cmake and nasm, or the system's libturbojpeg), or set \"zune\""
+                .to_owned()
+            },
         )
     }
 
@@ -164,6 +177,7 @@ impl DataConfig {
         DecodeOptions {
             color: self.color,
             max_pixels: self.max_pixels,
+            jpeg: self.jpeg,
         }
     }
 
@@ -314,6 +328,21 @@ mod tests {
         }
         config.set_source("elpv");
         assert_eq!((&config.path, config.dataset.as_deref()), (&None, Some("elpv")));
+    }
+
+    #[test]
+    fn a_decoder_that_is_not_built_in_says_how_to_get_it() {
+        let turbo = parse("path = 'x'\njpeg = 'turbo'").unwrap().validate();
+        assert_eq!(turbo.is_ok(), JpegDecoder::Turbo.is_available());
+        if let Err(error) = turbo {
+            assert!(error.to_string().contains("--features turbojpeg"), "{error}");
+        }
+        assert!(
+            parse("jpeg = 'libjpeg'")
+                .unwrap_err()
+                .to_string()
+                .contains("`zune` or `turbo`")
+        );
     }
 
     #[test]

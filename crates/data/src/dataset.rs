@@ -8,7 +8,7 @@ use fcmae_random::{Purpose, Stream, hash64};
 
 use crate::cache::ImageCache;
 use crate::config::{Cache, DataConfig, ensure};
-use crate::decode::{DecodeOptions, read_image};
+use crate::decode::{DecodeOptions, decode_with};
 use crate::error::DataError;
 use crate::image::{Color, Image};
 use crate::labels::{LabelConfig, LabelKind};
@@ -200,11 +200,22 @@ impl Dataset {
     /// # Panics
     /// When `index` is not below [`len`](Dataset::len).
     pub fn load(&self, index: usize) -> Result<Arc<Image>, DataError> {
-        let sample = &self.samples[index];
-        if let Some(image) = self.cache.as_ref().and_then(|cache| cache.get(sample.id)) {
-            return Ok(image);
+        match self.cached(index) {
+            Some(image) => Ok(image),
+            None => self.decode(index, &self.samples[index].location.read()?),
         }
-        let image = Arc::new(read_image(&sample.location, &self.decode)?);
+    }
+
+    /// The decoded sample, if the cache has it.
+    pub(crate) fn cached(&self, index: usize) -> Option<Arc<Image>> {
+        self.cache.as_ref()?.get(self.samples[index].id)
+    }
+
+    /// Decodes the bytes of a sample, and offers the image to the cache.
+    pub(crate) fn decode(&self, index: usize, bytes: &[u8]) -> Result<Arc<Image>, DataError> {
+        let sample = &self.samples[index];
+        let name = sample.location.path().display().to_string();
+        let image = Arc::new(decode_with(bytes, &name, &self.decode)?);
         if let Some(cache) = &self.cache {
             cache.offer(sample.id, &image);
         }

@@ -112,6 +112,14 @@ pub enum DataError {
         /// The last of what went wrong.
         problem: String,
     },
+    /// Shards cannot be written there.
+    #[error("{path}: {problem}")]
+    BadOutput {
+        /// The folder that was to be made.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        problem: String,
+    },
     /// A file could not be read.
     #[error("{file}: cannot read: {source}")]
     Read {
@@ -150,8 +158,8 @@ pub enum DataError {
         /// The limit.
         max_pixels: u64,
     },
-    /// Under `on_error = "skip"`, not one image of the data set could be used.
-    #[error("none of the {samples} images can be used (`data.on_error` = \"skip\"); one of them: {last}")]
+    /// Not one image of the data set could be used.
+    #[error("none of the {samples} images can be used; one of them: {last}")]
     AllBad {
         /// Number of samples in the data set.
         samples: usize,

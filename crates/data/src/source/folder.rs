@@ -156,7 +156,7 @@ fn canonical(path: &Path) -> Result<PathBuf, DataError> {
     })
 }
 
-pub(super) fn is_image_name(path: &Path) -> bool {
+pub(crate) fn is_image_name(path: &Path) -> bool {
     let extension = path.extension().and_then(OsStr::to_str).unwrap_or("");
     IMAGE_EXTENSIONS
         .iter()

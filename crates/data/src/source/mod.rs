@@ -14,9 +14,11 @@ use crate::labels::LabelConfig;
 use crate::storage::{Location, is_url};
 
 pub use folder::IMAGE_EXTENSIONS;
+pub(crate) use folder::is_image_name;
+pub(crate) use manifest::number_labels;
 pub use named::data_home;
-pub(crate) use named::open_named;
-pub(crate) use table::Table;
+pub(crate) use named::{manifest_of, open_named};
+pub(crate) use table::{Row, Table};
 
 /// Names that mean a part of a data set, so a missing split is not taken for a class.
 const SPLIT_NAMES: [&str; 6] = ["train", "training", "val", "valid", "validation", "test"];

@@ -52,6 +52,11 @@ pub(crate) fn open_named(
     split: &str,
     labels: Option<&LabelConfig>,
 ) -> Result<Listing, DataError> {
+    manifest::list(&manifest_of(home, dataset, split)?, labels)
+}
+
+/// The manifest of one split of a named data set.
+pub(crate) fn manifest_of(home: &Path, dataset: &str, split: &str) -> Result<PathBuf, DataError> {
     let is_name = |text: &str| {
         !text.is_empty()
             && text
@@ -69,7 +74,7 @@ pub(crate) fn open_named(
     let folder = home.join(dataset);
     let file = folder.join(format!("{split}.csv"));
     if is_name(split) && file.is_file() {
-        return manifest::list(&file, labels);
+        return Ok(file);
     }
     match splits(&folder) {
         found if found.is_empty() => Err(DataError::NotFetched {

@@ -2,8 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::config::DataConfig;
 use crate::error::{DataError, list as in_words};
 use crate::storage::Location;
+
+use super::{Entry, data_home, manifest_of, open_path, shards};
 
 /// Rows as written. Cells are trimmed.
 pub(crate) struct Table {
@@ -30,6 +33,40 @@ impl Row {
 }
 
 impl Table {
+    /// The images that `config` names, of whatever kind the source is; the class folders of an image folder are its
+    /// column `label`.
+    pub(crate) fn open(config: &DataConfig) -> Result<Table, DataError> {
+        config.validate()?;
+        let path = match (&config.path, &config.dataset) {
+            (Some(path), _) => path.clone(),
+            (None, Some(name)) => manifest_of(&data_home()?, name, &config.split)?,
+            (None, None) => return Err(DataError::NoSource),
+        };
+        if let Some(table) = shards::read(&path, &config.split)? {
+            return Ok(table);
+        }
+        if path.is_file() && path.extension().is_some_and(|e| e.eq_ignore_ascii_case("csv")) {
+            return Table::read(&path);
+        }
+        let listing = open_path(&path, &config.split, None)?;
+        let row = |entry: Entry| {
+            let class = entry
+                .label
+                .map_or("", |label| listing.class_names[label as usize].as_str());
+            Row {
+                line: None,
+                location: entry.location,
+                name: entry.name,
+                cells: [class].into_iter().collect(),
+            }
+        };
+        Ok(Table {
+            rows: listing.entries.into_iter().map(row).collect(),
+            source: path,
+            header: vec!["label".to_owned()],
+        })
+    }
+
     /// Reads a manifest; every row has a path, relative to the manifest's folder.
     pub(super) fn read(file: &Path) -> Result<Table, DataError> {
         let failed = |error: csv::Error| manifest_error(file, error);

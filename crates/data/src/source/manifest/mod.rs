@@ -63,7 +63,7 @@ fn listing(table: &Table, mut label: impl FnMut(&Row) -> Label, class_names: Vec
 }
 
 /// Class indices row by row, and the names of the classes.
-pub(super) fn number_labels(
+pub(crate) fn number_labels(
     table: &Table,
     column: usize,
 ) -> Result<(Vec<Option<u32>>, Vec<String>), DataError> {

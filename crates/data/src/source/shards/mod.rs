@@ -20,6 +20,7 @@ use rayon::prelude::*;
 use super::table::{Row, Table};
 use crate::error::DataError;
 use crate::storage::{Client, Location, Retry, Shard};
+use crate::threads::workers;
 
 use index::Cache;
 use samples::{CLASS, Sample};
@@ -51,25 +52,21 @@ pub(super) fn read(path: &Path, split: &str) -> Result<Option<Table>, DataError>
 }
 
 fn open(path: &Path, names: &[String], client: &Client, cache: Option<&Cache>) -> Result<Table, DataError> {
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(AT_ONCE.min(names.len()))
-        .build()
-        .map_err(|error| DataError::Loader {
-            problem: format!("cannot start workers: {error}"),
-        })?;
-    let one = |name: &String| {
+    let one = |name: &String| -> Result<Listed, DataError> {
         let shard = Arc::new(Shard::open(name, client)?);
         let samples = index::indexed(&shard, cache)?;
         Ok((shard, samples))
     };
     // All of them, so that the error is that of the first in order, whichever was met first.
-    let shards: Vec<Result<(Arc<Shard>, Vec<Sample>), DataError>> =
-        pool.install(|| names.par_iter().with_max_len(1).map(one).collect());
-    let shards = shards.into_iter().collect::<Result<Vec<_>, _>>()?;
-    table(path, shards)
+    let shards: Vec<_> =
+        workers(AT_ONCE.min(names.len()))?.install(|| names.par_iter().with_max_len(1).map(one).collect());
+    table(path, shards.into_iter().collect::<Result<_, _>>()?)
 }
 
-fn table(path: &Path, shards: Vec<(Arc<Shard>, Vec<Sample>)>) -> Result<Table, DataError> {
+/// A shard and its images.
+type Listed = (Arc<Shard>, Vec<Sample>);
+
+fn table(path: &Path, shards: Vec<Listed>) -> Result<Table, DataError> {
     let fields = shards
         .iter()
         .flat_map(|(_, samples)| samples)

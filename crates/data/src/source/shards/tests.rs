@@ -455,3 +455,61 @@ fn a_server_that_stays_broken_is_one_clear_error() {
     );
     assert_eq!(error.to_string(), expected);
 }
+
+/// Bytes changed at random, with checksums that fit all the same, so that what lies behind them is reached.
+#[test]
+fn mutated_archives_never_panic_and_never_reach_outside() {
+    let pax = b"19 path=deep/3.jpg\n9 size=2\n";
+    let whole = archive(&[
+        file("a/1.jpg", b"one"),
+        file("a/1.json", b"{\"label\": \"dog\"}"),
+        entry(b"long", EntryType::GNULongName, 9, b"b/222.png"),
+        file("short.png", b"two"),
+        entry(b"pax", EntryType::XHeader, pax.len() as u64, pax),
+        file("c.jpg", b"33"),
+    ]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("0.tar");
+    let mut stream = fcmae_random::Stream::new(7, fcmae_random::Purpose::Verify, 0, 0);
+    let client = Client::new(Retry::default());
+    let (mut read, rounds) = (0, 3000);
+    for _ in 0..rounds {
+        let mut bytes = whole.clone();
+        for _ in 0..=stream.below(4) {
+            let at = stream.below(bytes.len() as u32) as usize;
+            bytes[at] = stream.below(256) as u8;
+        }
+        for header in bytes.chunks_exact_mut(512) {
+            let mut fixed = Header::from_byte_slice(header).clone();
+            if fixed.as_ustar().is_some() || fixed.as_gnu().is_some() {
+                fixed.set_cksum();
+                header.copy_from_slice(fixed.as_bytes());
+            }
+        }
+        std::fs::write(&path, &bytes).unwrap();
+        let shard = Shard::open(path.to_str().unwrap(), &client).unwrap();
+        let Ok(samples) = samples::samples(&shard) else {
+            continue;
+        };
+        read += 1;
+        for Sample {
+            name, offset, len, ..
+        } in samples
+        {
+            let bytes = shard.read(offset, len);
+            assert_eq!(
+                bytes.unwrap().len() as u64,
+                len,
+                "what is listed lies inside the archive"
+            );
+            assert!(
+                !name.starts_with('/') && name.split('/').all(|part| part != ".."),
+                "{name}"
+            );
+        }
+    }
+    assert!(
+        (rounds / 20..rounds).contains(&read),
+        "{read} of {rounds} were still archives"
+    );
+}
