@@ -174,8 +174,11 @@ impl Inference {
 
     /// A manifest, and a folder without parts, yield the same images whatever split is asked for.
     fn refuse_overlap(&self, train: &Dataset, test: &Dataset) -> Result<(), InputError> {
-        let trained: std::collections::HashSet<_> =
-            train.samples().iter().map(|sample| sample.location.path()).collect();
+        let trained: std::collections::HashSet<_> = train
+            .samples()
+            .iter()
+            .map(|sample| sample.location.path())
+            .collect();
         let Some(both) = test
             .samples()
             .iter()
