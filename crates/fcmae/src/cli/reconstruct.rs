@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use fcmae::analysis::{Reconstruction, contact_sheet};
+use fcmae::data::Location;
 use fcmae::trainer::{DeviceChoice, Hide, InputError, Pretrained};
 use serde_json::json;
 
