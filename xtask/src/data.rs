@@ -1,4 +1,4 @@
-//! `data list | fetch | verify`: named data sets with source, licence and hashes.
+//! `data list | fetch | verify`: named data sets with source, licence and hashes; `pack` and `stats` are the program's.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use clap::Subcommand;
 use crate::pins::{self, Wheel};
 use crate::process::BadInput;
 use crate::staging::{Lock, Staging, remove};
-use crate::{download, elpv, paths};
+use crate::{download, elpv, paths, program};
 
 /// What to do with data sets.
 #[derive(Debug, clap::Args)]
@@ -35,6 +35,10 @@ enum Verb {
         /// Name of the data set, as `list` shows it
         name: String,
     },
+    /// Make tar shards of images [passed to `fcmae data pack`]
+    Pack(program::Args),
+    /// Count and measure images [passed to `fcmae data stats`]
+    Stats(program::Args),
 }
 
 /// A data set that can be fetched by its name.
@@ -73,6 +77,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Verb::List => list(),
         Verb::Fetch { name, force } => fetch(find(name)?, *force),
         Verb::Verify { name } => verify(find(name)?),
+        Verb::Pack(args) => program::run("data", &args.after("pack")),
+        Verb::Stats(args) => program::run("data", &args.after("stats")),
     }
 }
 

@@ -49,7 +49,7 @@ enum Verb {
     Setup(setup::Args),
     /// Say what was found on this machine and, for what is missing, the command that mends it
     Doctor(doctor::Args),
-    /// List, fetch and verify named data sets
+    /// List, fetch and verify named data sets; pack and measure any
     Data(data::Args),
     /// List and fetch the weights that the authors released (CC-BY-NC)
     Weights(weights::Args),
@@ -87,7 +87,7 @@ enum Verb {
     Tidy,
     /// Weights to the real timm and transformers and back, all sizes: do they say the same of the same pictures?
     Interop(interop::Args),
-    /// Time, memory and FLOP/s: steps against plain PyTorch, mask ratios, predictions, single kernels
+    /// Time, memory and FLOP/s: steps and the loader against plain PyTorch, mask ratios, predictions, single kernels
     Bench(bench::Args),
 }
 
@@ -146,6 +146,8 @@ mod tests {
     fn arguments_of_the_program_are_not_ours_to_read() {
         let cli = Cli::try_parse_from(["x", "pretrain", "--help"]).unwrap();
         assert!(matches!(cli.verb, Verb::Pretrain(args) if args.args == ["--help"]));
+        let cli = Cli::try_parse_from(["x", "data", "pack", "images", "shards", "--max-side", "256"]);
+        assert!(cli.is_ok(), "{cli:?}");
         let cli = Cli::try_parse_from(["x", "verify", "--set", "a=b", "--", "-x", "--json"]).unwrap();
         assert!(
             matches!(cli.verb, Verb::Verify(args) if args.args == ["--set", "a=b", "--", "-x", "--json"])

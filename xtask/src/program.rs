@@ -20,6 +20,16 @@ pub(crate) struct Args {
     pub(crate) args: Vec<OsString>,
 }
 
+impl Args {
+    /// The arguments behind a word.
+    pub(crate) fn after(&self, word: &str) -> Args {
+        let words = std::iter::once(word.into()).chain(self.args.iter().cloned());
+        Args {
+            args: words.collect(),
+        }
+    }
+}
+
 /// Builds and becomes `fcmae <verb> <args…>`.
 pub(crate) fn run(verb: &str, args: &Args) -> Result<()> {
     fetch_data(&args.args)?;

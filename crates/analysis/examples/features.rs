@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             // every channel of a hidden layer is the same function of its input
             let collapse = |mut weight: Tensor| {
                 let first = weight.narrow(0, 0, 1).copy();
-                let _ = weight.copy_(&first.expand_as(&weight));
+                weight.copy_(&first.expand_as(&weight));
             };
             let hidden = vs
                 .variables()

@@ -1,12 +1,13 @@
 //! The `[data]` section of a run's config.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use crate::decode::DecodeOptions;
+use crate::decode::{DecodeOptions, JpegDecoder};
 use crate::error::DataError;
 use crate::image::Color;
+use crate::source::is_collection;
 
 /// Where images come from and how they become numbers (`[data]`).
 ///
@@ -19,11 +20,13 @@ pub struct DataConfig {
     /// ([`data_home`](crate::data_home)).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dataset: Option<String>,
-    /// An image folder, or a manifest `.csv` with a column `path` and perhaps `label`.
+    /// An image folder; a manifest `.csv` with a column `path` and perhaps `label`; or tar shards: a folder of
+    /// them, a `.tar`, a pattern (`shards/{split}-{000..099}.tar`, `shards/*.tar`, also `https://…`), or a `.txt`
+    /// with one of these a line.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
-    /// Which part of the data set: the sub-folder of an image folder (where it has one of that name) or
-    /// the manifest of a named data set.
+    /// Which part of the data set: the sub-folder of a folder (where it has one of that name), the shards with
+    /// that word in their names, or the manifest of a named data set.
     pub split: String,
     /// Height and width of what the network sees, in pixels. A single number means a square.
     #[serde(deserialize_with = "side_or_sides")]
@@ -44,6 +47,8 @@ pub struct DataConfig {
     pub prefetch: usize,
     /// Images with more pixels are refused before they are decoded. Default: Pillow's limit, 178,956,970.
     pub max_pixels: u64,
+    /// What decodes JPEG: `zune`, or `turbo` in builds with the feature `turbojpeg`.
+    pub jpeg: JpegDecoder,
     /// Whether decoded images are kept for the next epoch. Never changes a result.
     pub cache: Cache,
     /// Most memory the cache may take, in MiB; images beyond it are decoded anew.
@@ -87,6 +92,7 @@ impl Default for DataConfig {
             workers: 0,
             prefetch: 2,
             max_pixels: DecodeOptions::DEFAULT_MAX_PIXELS,
+            jpeg: JpegDecoder::Zune,
             cache: Cache::None,
             cache_mib: 1024,
         }
@@ -148,7 +154,29 @@ impl DataConfig {
             "data.max_pixels",
             self.max_pixels.to_string(),
             || "must be at least 1".to_owned(),
+        )?;
+        ensure(
+            self.jpeg.is_available(),
+            "data.jpeg",
+            "\"turbo\"".to_owned(),
+            || {
+                "this build has no libjpeg-turbo; build it with `cargo build --release -p fcmae --features turbojpeg` \
+             (needs cmake and nasm, or the system's libturbojpeg), or set \"zune\""
+                .to_owned()
+            },
         )
+    }
+
+    /// Takes the images from `source`: a folder, manifest or shards where `source` is or reads like a path, else the
+    /// named data set.
+    pub fn set_source(&mut self, source: &str) {
+        let path = Path::new(source);
+        let is_path = path.exists() || is_collection(path) || source.contains(std::path::MAIN_SEPARATOR);
+        (self.path, self.dataset) = if is_path {
+            (Some(path.to_owned()), None)
+        } else {
+            (None, Some(source.to_owned()))
+        };
     }
 
     /// What decoding needs to know.
@@ -157,6 +185,7 @@ impl DataConfig {
         DecodeOptions {
             color: self.color,
             max_pixels: self.max_pixels,
+            jpeg: self.jpeg,
         }
     }
 
@@ -286,6 +315,42 @@ mod tests {
             assert!(message.contains(key), "{text}: {message}");
         }
         parse("path = 'x'").unwrap().validate().unwrap();
+    }
+
+    #[test]
+    fn a_source_is_a_path_or_a_name() {
+        let mut config = DataConfig::default();
+        for path in [
+            "shards/a",
+            "a.csv",
+            "a-{00..12}.tar",
+            "a.txt",
+            "https://127.0.0.1/a.tar",
+            "/",
+        ] {
+            config.set_source(path);
+            assert_eq!(
+                (config.path.as_deref(), &config.dataset),
+                (Some(Path::new(path)), &None)
+            );
+        }
+        config.set_source("elpv");
+        assert_eq!((&config.path, config.dataset.as_deref()), (&None, Some("elpv")));
+    }
+
+    #[test]
+    fn a_decoder_that_is_not_built_in_says_how_to_get_it() {
+        let turbo = parse("path = 'x'\njpeg = 'turbo'").unwrap().validate();
+        assert_eq!(turbo.is_ok(), JpegDecoder::Turbo.is_available());
+        if let Err(error) = turbo {
+            assert!(error.to_string().contains("--features turbojpeg"), "{error}");
+        }
+        assert!(
+            parse("jpeg = 'libjpeg'")
+                .unwrap_err()
+                .to_string()
+                .contains("`zune` or `turbo`")
+        );
     }
 
     #[test]

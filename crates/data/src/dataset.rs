@@ -8,17 +8,18 @@ use fcmae_random::{Purpose, Stream, hash64};
 
 use crate::cache::ImageCache;
 use crate::config::{Cache, DataConfig, ensure};
-use crate::decode::{DecodeOptions, read_image};
+use crate::decode::{DecodeOptions, decode_with};
 use crate::error::DataError;
 use crate::image::{Color, Image};
 use crate::labels::{LabelConfig, LabelKind};
 use crate::source::{self, Listing};
+use crate::storage::Location;
 
 /// One image of a [`Dataset`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample {
-    /// The file.
-    pub path: PathBuf,
+    /// Where its bytes are.
+    pub location: Location,
     /// Path relative to the source, with `/`: the same on every machine.
     pub name: String,
     /// Index into [`Dataset::class_names`], where the source knows it; with soft targets the most likely
@@ -33,8 +34,8 @@ pub struct Sample {
 
 /// A list of images in a fixed order, and how to decode them.
 ///
-/// Image folders are sorted by path; manifests keep the order of their rows. Cheap to share behind an
-/// [`Arc`]; parts made by [`split_validation`](Dataset::split_validation) share one cache of decoded images.
+/// Image folders are sorted by path; manifests keep the order of their rows, shards that of their members. Cheap
+/// to share behind an [`Arc`]; parts made by [`split_validation`](Dataset::split_validation) share one cache of decoded images.
 #[derive(Debug, Clone)]
 pub struct Dataset {
     origin: PathBuf,
@@ -52,6 +53,17 @@ impl Dataset {
     /// A value out of range, a missing, empty or unreadable source: each names the key or file.
     pub fn open(config: &DataConfig) -> Result<Dataset, DataError> {
         Dataset::open_with(config, None)
+    }
+
+    /// Lists the images at `path`, the rest as `config` says.
+    ///
+    /// # Errors
+    /// As for [`open`](Dataset::open).
+    pub fn open_at(path: &Path, config: &DataConfig) -> Result<Dataset, DataError> {
+        Dataset::open(&DataConfig {
+            path: Some(path.to_owned()),
+            ..config.clone()
+        })
     }
 
     /// Lists the source that `config` names for learning from labels: every image has a label as `labels`
@@ -105,7 +117,7 @@ impl Dataset {
             .into_iter()
             .enumerate()
             .map(|(id, e)| Sample {
-                path: e.path,
+                location: e.location,
                 name: e.name,
                 label: e.label,
                 row: e.row,
@@ -128,7 +140,7 @@ impl Dataset {
         })
     }
 
-    /// The folder or manifest the samples come from.
+    /// The folder, manifest or shards that the samples come from.
     #[must_use]
     pub fn origin(&self) -> &Path {
         &self.origin
@@ -150,6 +162,15 @@ impl Dataset {
     #[must_use]
     pub fn samples(&self) -> &[Sample] {
         &self.samples
+    }
+
+    /// Where the samples' bytes are, in their order.
+    #[must_use]
+    pub fn locations(&self) -> Vec<Location> {
+        self.samples
+            .iter()
+            .map(|sample| sample.location.clone())
+            .collect()
     }
 
     /// Names of the classes; empty when nothing is labelled. A part keeps the classes of the whole.
@@ -179,11 +200,22 @@ impl Dataset {
     /// # Panics
     /// When `index` is not below [`len`](Dataset::len).
     pub fn load(&self, index: usize) -> Result<Arc<Image>, DataError> {
-        let sample = &self.samples[index];
-        if let Some(image) = self.cache.as_ref().and_then(|cache| cache.get(sample.id)) {
-            return Ok(image);
+        match self.cached(index) {
+            Some(image) => Ok(image),
+            None => self.decode(index, &self.samples[index].location.read()?),
         }
-        let image = Arc::new(read_image(&sample.path, &self.decode)?);
+    }
+
+    /// The decoded sample, if the cache has it.
+    pub(crate) fn cached(&self, index: usize) -> Option<Arc<Image>> {
+        self.cache.as_ref()?.get(self.samples[index].id)
+    }
+
+    /// Decodes the bytes of a sample, and offers the image to the cache.
+    pub(crate) fn decode(&self, index: usize, bytes: &[u8]) -> Result<Arc<Image>, DataError> {
+        let sample = &self.samples[index];
+        let name = sample.location.path().display().to_string();
+        let image = Arc::new(decode_with(bytes, &name, &self.decode)?);
         if let Some(cache) = &self.cache {
             cache.offer(sample.id, &image);
         }
@@ -276,7 +308,7 @@ pub(crate) fn listed(counts: &[(Option<u32>, usize)]) -> Dataset {
     let samples: Vec<Sample> = labels
         .enumerate()
         .map(|(id, (label, i))| Sample {
-            path: PathBuf::new(),
+            location: PathBuf::new().into(),
             name: format!("{label:?}/{i:04}.png"),
             label,
             row: None,

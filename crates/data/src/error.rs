@@ -18,7 +18,7 @@ pub enum DataError {
     },
     /// The configuration names no source of images.
     #[error(
-        "no images given: set `data.path` to an image folder or a manifest `.csv`, or `data.dataset` to a named data set"
+        "no images given: set `data.path` to an image folder, a manifest `.csv` or tar shards, or `data.dataset` to a named data set"
     )]
     NoSource,
     /// A named data set is not in the data home.
@@ -42,8 +42,10 @@ pub enum DataError {
         /// The splits that are there.
         found: Vec<String>,
     },
-    /// The path does not exist or is neither a folder nor a manifest.
-    #[error("{path}: {problem}; `data.path` is an image folder or a manifest `.csv`")]
+    /// The path does not exist or is neither folder nor manifest nor shards.
+    #[error(
+        "{path}: {problem}; `data.path` is an image folder, a manifest `.csv`, or tar shards (a folder, `train-{{000..099}}.tar`, a list in a `.txt`)"
+    )]
     BadPath {
         /// The path as given.
         path: PathBuf,
@@ -94,6 +96,30 @@ pub enum DataError {
         /// What is wrong and what to do.
         problem: String,
     },
+    /// A shard is damaged, or no archive of images at all.
+    #[error("{shard}: {problem}")]
+    Shard {
+        /// Path or URL.
+        shard: String,
+        /// What is wrong with which member.
+        problem: String,
+    },
+    /// A server did not give what was asked for.
+    #[error("{url}: {problem}")]
+    Fetch {
+        /// The address.
+        url: String,
+        /// The last of what went wrong.
+        problem: String,
+    },
+    /// Shards cannot be written there.
+    #[error("{path}: {problem}")]
+    BadOutput {
+        /// The folder that was to be made.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        problem: String,
+    },
     /// A file could not be read.
     #[error("{file}: cannot read: {source}")]
     Read {
@@ -132,8 +158,8 @@ pub enum DataError {
         /// The limit.
         max_pixels: u64,
     },
-    /// Under `on_error = "skip"`, not one image of the data set could be used.
-    #[error("none of the {samples} images can be used (`data.on_error` = \"skip\"); one of them: {last}")]
+    /// Not one image of the data set could be used.
+    #[error("none of the {samples} images can be used; one of them: {last}")]
     AllBad {
         /// Number of samples in the data set.
         samples: usize,

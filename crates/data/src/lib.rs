@@ -1,6 +1,6 @@
 //! Images from disk to batches: sources, decoding, augmentation, deterministic order, prefetch.
 //!
-//! A [`Dataset`] lists the images of a folder, a manifest or a named data set and decodes them to 8-bit
+//! A [`Dataset`] lists the images of a folder, a manifest, tar shards or a named data set and decodes them to 8-bit
 //! grey or RGB by declared rules ([`decode`]); a [`Transform`] brings each to the size the network sees, to
 //! the byte as Pillow and torchvision do; a [`Loader`] makes normalised [`Batch`]es of them on threads of
 //! its own. What a batch holds depends on the data, the options and its [`Position`] only.
@@ -15,7 +15,7 @@
 //! | `image_size` | `[H, W]`: height first, everywhere |
 //! | id | position in the source's list: the key of all randomness |
 //!
-//! The crate knows neither tensors nor masks nor models, and reads files only: nothing is fetched.
+//! The crate knows neither tensors nor masks nor models. It reads files, and ranges of shards over HTTP.
 //!
 //! ```
 //! use fcmae_data::{AugmentConfig, Image, Transform, Normalize};
@@ -42,26 +42,31 @@ mod labels;
 mod loader;
 mod mix;
 mod ops;
+mod pack;
 mod rand_augment;
 mod resize;
 mod source;
 mod stats;
+mod storage;
+mod threads;
 mod transform;
 
 pub use augment::AugmentConfig;
 pub use config::{Cache, DataConfig, OnError};
 pub use dataset::{Dataset, Sample};
-pub use decode::{DecodeOptions, decode, decode_with, read_image};
+pub use decode::{DecodeOptions, JpegDecoder, decode, decode_with, read_image};
 pub use erase::{EraseMode, RandomErasing};
 pub use error::DataError;
 pub use finetune::{CropMode, FinetuneAugment, FinetuneAugmentConfig};
 pub use image::{Color, Image, Rect};
 pub use labels::{LabelConfig, LabelKind, Targets};
-pub use loader::{Batch, Loader, LoaderOptions, Position, Report};
+pub use loader::{Batch, Loader, LoaderOptions, Position, Report, StageTimes};
 pub use mix::{CutmixBox, MixConfig, MixMode, Mixed};
 pub use ops::ImageOp;
+pub use pack::{PackOptions, Packed, pack};
 pub use rand_augment::{Kind as RandAugmentKind, RandAugment};
 pub use resize::resize_bicubic;
-pub use source::{IMAGE_EXTENSIONS, data_home};
-pub use stats::channel_stats;
+pub use source::{IMAGE_EXTENSIONS, data_home, is_collection};
+pub use stats::{Survey, channel_stats, survey};
+pub use storage::Location;
 pub use transform::{Normalize, Transform};

@@ -98,6 +98,7 @@ fn damaged_bytes_never_panic() {
             let options = DecodeOptions {
                 color: Color::Rgb,
                 max_pixels: 1 << 16,
+                ..DecodeOptions::default()
             };
             if let Err(error) = decode_with(&bytes, &name, &options) {
                 assert!(error.to_string().starts_with(&name), "{error}");
@@ -114,6 +115,7 @@ fn sizes_are_checked_before_decoding() {
         let options = DecodeOptions {
             color: Color::Rgb,
             max_pixels: 100,
+            ..DecodeOptions::default()
         };
         let error = decode_with(&file(name), name, &options).unwrap_err();
         assert!(

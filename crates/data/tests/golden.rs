@@ -2,7 +2,10 @@
 
 mod support;
 
-use fcmae_data::{AugmentConfig, Color, Image, Normalize, Rect, Transform, decode, resize_bicubic};
+use fcmae_data::{
+    AugmentConfig, Color, DecodeOptions, Image, JpegDecoder, Normalize, Rect, Transform, decode, decode_with,
+    resize_bicubic,
+};
 use fcmae_random::{Purpose, Stream};
 use support::{golden_bytes, names, tensor};
 
@@ -175,4 +178,21 @@ fn the_picture_itself() {
         .max();
     // Another inverse DCT, and other rounding where 4:2:0 chroma is upsampled.
     assert!(difference.unwrap() <= 5, "{difference:?}");
+}
+
+/// Pillow's own decoder, to the byte; where this build has it.
+#[test]
+fn turbo_decodes_as_pillow_does() {
+    let file = golden_bytes("augment.safetensors");
+    let options = DecodeOptions {
+        jpeg: JpegDecoder::Turbo,
+        ..DecodeOptions::default()
+    };
+    let jpeg = decode_with(&golden_bytes("augment.jpg"), "augment.jpg", &options);
+    if JpegDecoder::Turbo.is_available() {
+        assert_eq!(jpeg.unwrap(), image(&file, "jpeg_decoded"));
+    } else {
+        let message = jpeg.unwrap_err().to_string();
+        assert!(message.contains("this build has no libjpeg-turbo"), "{message}");
+    }
 }

@@ -55,7 +55,11 @@ fn take(dataset: &Arc<Dataset>, options: LoaderOptions, start: Position, count: 
 
 /// Replaces the image at `index` (in the data set's order) by something broken.
 fn spoil(dataset: &Dataset, index: usize) {
-    std::fs::write(&dataset.samples()[index].path, b"\x89PNG\r\n\x1a\nbroken").unwrap();
+    std::fs::write(
+        dataset.samples()[index].location.path(),
+        b"\x89PNG\r\n\x1a\nbroken",
+    )
+    .unwrap();
 }
 
 #[test]
@@ -206,14 +210,14 @@ fn an_error_comes_at_its_batch_and_ends_the_sequence() {
         assert_eq!(loader.next().unwrap().unwrap().ids, [0, 1]);
         assert_eq!(loader.next().unwrap().unwrap().ids, [2, 3]);
         let message = loader.next().unwrap().unwrap_err().to_string();
-        let first = dataset.samples()[4].path.display().to_string();
+        let first = dataset.samples()[4].location.path().display().to_string();
         assert!(
             message.starts_with(&first) && message.contains("cannot decode"),
             "{message}"
         );
         assert!(loader.next().is_none());
     }
-    let gone = dataset.samples()[0].path.clone();
+    let gone = dataset.samples()[0].location.path().to_owned();
     std::fs::remove_file(&gone).unwrap();
     let options = LoaderOptions {
         shuffle: false,
@@ -261,7 +265,7 @@ fn a_bad_image_is_replaced_by_the_next_in_order() {
     let mut told = told.lock().unwrap().clone();
     told.sort();
     let mut expected: Vec<String> = [3, 4, 7]
-        .map(|index: usize| dataset.samples()[index].path.display().to_string())
+        .map(|index: usize| dataset.samples()[index].location.path().display().to_string())
         .to_vec();
     expected.sort();
     assert_eq!(told.len(), 3, "each bad image is named once: {told:?}");

@@ -78,12 +78,18 @@ fn bad_paths_are_named() {
     };
     check(
         &root.path().join("nowhere"),
-        "does not exist; `data.path` is an image folder or a manifest",
+        "does not exist; `data.path` is an image folder, a manifest",
     );
     check(root.path(), "no images found");
     let file = root.path().join("list.txt");
     std::fs::write(&file, "a.png").unwrap();
-    check(&file, "is neither a folder nor a `.csv` file");
+    check(
+        &file,
+        "lists `a.png`, which is no `.tar`; a list of images is a manifest",
+    );
+    let file = root.path().join("list.xls");
+    std::fs::write(&file, "a.png").unwrap();
+    check(&file, "is neither a folder nor a `.csv`, `.tar` or `.txt` file");
     let error = Dataset::open(&DataConfig::default()).unwrap_err();
     assert!(matches!(error, DataError::NoSource), "{error}");
 }

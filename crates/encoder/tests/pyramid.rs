@@ -67,8 +67,8 @@ fn what_is_observed_on_the_way_are_the_maps() {
     assert_eq!(seen.len(), 4 * Site::ALL.len());
     assert!(seen.is_sorted_by_key(|(place, _)| *place));
     for (stage, map) in maps.iter().enumerate() {
-        let outputs = seen.iter().filter(|(place, _)| place.stage == stage);
-        let (place, last) = outputs.last().unwrap();
+        let mut outputs = seen.iter().filter(|(place, _)| place.stage == stage);
+        let (place, last) = outputs.next_back().unwrap();
         assert_eq!(
             (place.block, place.site),
             (config.depths[stage] - 1, Site::Output)

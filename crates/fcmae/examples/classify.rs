@@ -11,7 +11,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let weights = args.next().ok_or("give weights and pictures")?;
     let pictures: Vec<PathBuf> = args.collect();
     let classifier = Inference::open(&weights, &[])?; // a run folder, or a file of fcmae, timm, transformers, …
-    classifier.predict(pictures.into_iter().map(Ok), |result| {
+    classifier.predict(pictures.into_iter().map(|picture| Ok(picture.into())), |result| {
         match result {
             Ok(prediction) => {
                 let (class, share) = classifier.most_likely(&prediction.logits, 1)[0];

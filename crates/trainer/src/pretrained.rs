@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use fcmae_analysis::Reconstruction;
 use fcmae_checkpoint::{CheckpointFolder, read_safetensors};
-use fcmae_data::{DataConfig, Dataset, read_image};
+use fcmae_data::{Dataset, Location, is_collection, read_image};
 use fcmae_model::Fcmae;
 use tch::{Device, nn};
 
@@ -73,35 +73,24 @@ impl Pretrained {
         })
     }
 
-    /// The image files at `path`, as this model's config reads images: one image, or those of a folder or manifest.
+    /// The images at `path`, as this model's config reads images: one image, or those of a folder, manifest or shards.
     ///
     /// # Errors
     /// A path without images.
-    pub fn image_files(&self, path: &Path) -> Result<Vec<PathBuf>> {
-        let is_manifest = path
-            .extension()
-            .is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
-        if path.is_file() && !is_manifest {
-            return Ok(vec![path.to_owned()]);
+    pub fn image_files(&self, path: &Path) -> Result<Vec<Location>> {
+        if path.is_file() && !is_collection(path) {
+            return Ok(vec![path.into()]);
         }
-        let config = DataConfig {
-            path: Some(path.to_owned()),
-            ..self.config.data.clone()
-        };
-        Ok(Dataset::open(&config)?
-            .samples()
-            .iter()
-            .map(|sample| sample.path.clone())
-            .collect())
+        Ok(Dataset::open_at(path, &self.config.data)?.locations())
     }
 
     /// Reconstructs images. A random mask is keyed by the image's place in `files`.
     ///
     /// # Errors
     /// An image that cannot be read; patches or a ratio that do not fit the model's grid.
-    pub fn reconstruct(&self, files: &[PathBuf], hide: &Hide) -> Result<Vec<Reconstruction>> {
+    pub fn reconstruct(&self, files: &[Location], hide: &Hide) -> Result<Vec<Reconstruction>> {
         let (options, device) = (self.config.data.decode_options(), self.vs.device());
-        let read = |(id, file): (usize, &PathBuf)| Ok((id as u64, Arc::new(read_image(file, &options)?)));
+        let read = |(id, file): (usize, &Location)| Ok((id as u64, Arc::new(read_image(file, &options)?)));
         let images = Images::new(files.iter().enumerate().map(read), &self.config.data, device)?;
         let mask = hide.mask(self.config.grid()?, &images.ids)?;
         images.reconstruct(&self.model, &mask, self.config.precision.kind())

@@ -1,5 +1,6 @@
-//! `bench`: whole steps, memory, mask ratios, predictions and single kernels; what is compared is measured in one run.
+//! `bench`: whole steps, memory, mask ratios, predictions, single kernels, the loader; what is compared is measured in one run.
 
+mod data;
 mod job;
 mod kernels;
 mod memory;
@@ -33,6 +34,8 @@ enum What {
     Predict(predict::Options),
     /// Useful FLOP/s of each kernel, with libtorch's matrix product as the ceiling
     Kernels(kernels::Options),
+    /// Images per second of the loader, of its parts, and of torchvision's `ImageFolder` in a `DataLoader`
+    Data(data::Options),
 }
 
 /// Measures, prints a table, writes the numbers.
@@ -43,5 +46,6 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         What::Ratio(options) => ratio::run(options),
         What::Predict(options) => predict::run(options),
         What::Kernels(options) => kernels::run(options),
+        What::Data(options) => data::run(options),
     }
 }

@@ -15,7 +15,6 @@ const LEAST_LENGTH: f64 = 1e-30;
 /// that has nothing in common with any, itself included: its x̂ is 0.
 ///
 /// `maps`: `[N, H, W, C]`.
-#[must_use]
 pub fn channel_cosine_distance(maps: &Tensor) -> Tensor {
     let x = sites(maps); // [N, S, C]
     let channels = x.size()[2] as f64;

@@ -329,7 +329,7 @@ mod tests {
             for (name, mut weight) in vs.variables() {
                 if name.contains("pwconv1") {
                     let first = weight.narrow(0, 0, 1).copy();
-                    let _ = weight.copy_(&first.expand_as(&weight));
+                    weight.copy_(&first.expand_as(&weight));
                 }
             }
         });

@@ -1,14 +1,15 @@
-//! JPEG, by `zune-jpeg`: baseline and progressive, grey, YCbCr, RGB, CMYK and YCCK.
+//! JPEG, by `zune-jpeg` or libjpeg-turbo: baseline and progressive, grey, YCbCr, RGB, CMYK and YCCK.
 
 use image::metadata::Orientation;
-use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
-use super::{DecodeOptions, check_size, corrupt};
+use super::{DecodeOptions, JpegDecoder, check_size, corrupt};
 use crate::error::DataError;
 use crate::image::Image;
+
+type ZuneDecoder<'a> = zune_jpeg::JpegDecoder<ZCursor<&'a [u8]>>;
 
 /// Decodes to grey where the file is grey, else to RGB; the orientation is only reported.
 pub(super) fn decode(
@@ -16,33 +17,92 @@ pub(super) fn decode(
     name: &str,
     options: &DecodeOptions,
 ) -> Result<(Image, Orientation), DataError> {
-    let failed = |error: zune_jpeg::errors::DecodeErrors| corrupt(name, format!("{error:?}"));
-    let lenient = DecoderOptions::default()
-        .set_strict_mode(false)
-        .set_max_width(usize::from(u16::MAX))
-        .set_max_height(usize::from(u16::MAX));
-    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), lenient);
-    decoder.decode_headers().map_err(failed)?;
-    let (width, height) = decoder
-        .dimensions()
-        .ok_or_else(|| corrupt(name, "no frame header"))?;
-    check_size(name, width as u64, height as u64, options)?;
-    let (channels, out) = match decoder.input_colorspace() {
+    let (mut decoder, [width, height]) = open(bytes, name, options)?;
+    let found = decoder.input_colorspace();
+    let (channels, out) = match found {
         Some(ColorSpace::Luma) => (1, ColorSpace::Luma),
         Some(ColorSpace::YCbCr | ColorSpace::RGB | ColorSpace::CMYK | ColorSpace::YCCK) => {
             (3, ColorSpace::RGB)
         }
         other => return Err(corrupt(name, format!("colour space {other:?} is not supported"))),
     };
-    // Past the end of the data the decoder goes on with grey: say so instead.
+    // Past the end of the data the decoders go on with grey: say so instead.
     if !is_complete(bytes) {
         return Err(corrupt(name, "the file is truncated (no end-of-image marker)"));
     }
-    decoder.set_options(lenient.jpeg_set_out_colorspace(out));
-    let pixels = decoder.decode().map_err(failed)?;
+    let has_black = matches!(found, Some(ColorSpace::CMYK | ColorSpace::YCCK));
+    let pixels = if options.jpeg == JpegDecoder::Turbo && !has_black {
+        turbo(bytes, name, [width, height], channels)?
+    } else {
+        decoder.set_options(lenient().jpeg_set_out_colorspace(out));
+        decoder
+            .decode()
+            .map_err(|error| corrupt(name, format!("{error:?}")))?
+    };
     let orientation = decoder.exif().and_then(|exif| Orientation::from_exif_chunk(exif));
     let image = Image::new(width, height, channels, pixels);
     Ok((image, orientation.unwrap_or(Orientation::NoTransforms)))
+}
+
+/// Width and height.
+pub(super) fn size(bytes: &[u8], name: &str, options: &DecodeOptions) -> Result<[usize; 2], DataError> {
+    Ok(open(bytes, name, options)?.1)
+}
+
+/// The head is read and the size, width and height, is allowed.
+fn open<'a>(
+    bytes: &'a [u8],
+    name: &str,
+    options: &DecodeOptions,
+) -> Result<(ZuneDecoder<'a>, [usize; 2]), DataError> {
+    let mut decoder = zune_jpeg::JpegDecoder::new_with_options(ZCursor::new(bytes), lenient());
+    decoder
+        .decode_headers()
+        .map_err(|error| corrupt(name, format!("{error:?}")))?;
+    let (width, height) = decoder
+        .dimensions()
+        .ok_or_else(|| corrupt(name, "no frame header"))?;
+    check_size(name, width as u64, height as u64, options)?;
+    Ok((decoder, [width, height]))
+}
+
+fn lenient() -> DecoderOptions {
+    DecoderOptions::default()
+        .set_strict_mode(false)
+        .set_max_width(usize::from(u16::MAX))
+        .set_max_height(usize::from(u16::MAX))
+}
+
+/// The pixels by libjpeg-turbo: its accurate cosine transform, smooth interpolation of colour.
+#[cfg(feature = "turbojpeg")]
+fn turbo(
+    bytes: &[u8],
+    name: &str,
+    [width, height]: [usize; 2],
+    channels: usize,
+) -> Result<Vec<u8>, DataError> {
+    let mut pixels = vec![0; width * height * channels];
+    let image = turbojpeg::Image {
+        pixels: &mut pixels[..],
+        width,
+        pitch: width * channels,
+        height,
+        format: if channels == 1 {
+            turbojpeg::PixelFormat::GRAY
+        } else {
+            turbojpeg::PixelFormat::RGB
+        },
+    };
+    let decode = |mut decoder: turbojpeg::Decompressor| decoder.decompress(bytes, image);
+    turbojpeg::Decompressor::new()
+        .and_then(decode)
+        .map_err(|error| corrupt(name, error.to_string()))?;
+    Ok(pixels)
+}
+
+#[cfg(not(feature = "turbojpeg"))]
+fn turbo(_: &[u8], name: &str, _: [usize; 2], _: usize) -> Result<Vec<u8>, DataError> {
+    Err(corrupt(name, "this build has no libjpeg-turbo (`data.jpeg`)"))
 }
 
 /// Whether an end-of-image marker follows the first scan.

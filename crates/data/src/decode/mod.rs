@@ -4,13 +4,14 @@ mod jpeg;
 mod raster;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 
 use image::ImageFormat;
 use image::metadata::Orientation;
+use serde::{Deserialize, Serialize};
 
 use crate::error::DataError;
 use crate::image::{Color, Image};
+use crate::storage::Location;
 
 /// How files become images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +20,29 @@ pub struct DecodeOptions {
     pub color: Color,
     /// Images with more pixels are refused before they are decoded.
     pub max_pixels: u64,
+    /// What decodes JPEG.
+    pub jpeg: JpegDecoder,
+}
+
+/// What decodes JPEG. The two differ by a level or two in some pixels (another inverse cosine transform, another
+/// interpolation of colour), so a run keeps the one it began with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum JpegDecoder {
+    /// `zune-jpeg`: Rust, always there.
+    #[default]
+    Zune,
+    /// `libjpeg-turbo`, as Pillow has it; there in builds with the feature `turbojpeg`. CMYK and YCCK files, which it
+    /// does not convert, still go to the other.
+    Turbo,
+}
+
+impl JpegDecoder {
+    /// Whether this build has it.
+    #[must_use]
+    pub fn is_available(self) -> bool {
+        self == JpegDecoder::Zune || cfg!(feature = "turbojpeg")
+    }
 }
 
 impl DecodeOptions {
@@ -31,6 +55,7 @@ impl Default for DecodeOptions {
         DecodeOptions {
             color: Color::Rgb,
             max_pixels: DecodeOptions::DEFAULT_MAX_PIXELS,
+            jpeg: JpegDecoder::Zune,
         }
     }
 }
@@ -74,26 +99,48 @@ pub fn decode(bytes: &[u8], name: &str, color: Color) -> Result<Image, DataError
 /// # Errors
 /// As for [`decode`].
 pub fn decode_with(bytes: &[u8], name: &str, options: &DecodeOptions) -> Result<Image, DataError> {
-    let format = image::guess_format(bytes).map_err(|_| unknown(bytes, name))?;
-    // Decoders of foreign bytes have panicked before; one bad file must not end a run of weeks.
-    let decoded = catch_unwind(AssertUnwindSafe(|| match format {
-        ImageFormat::Jpeg => jpeg::decode(bytes, name, options),
-        _ => raster::decode(bytes, name, format, options),
-    }));
-    let (image, orientation) = decoded.unwrap_or_else(|panic| Err(corrupt(name, panic_text(&*panic))))?;
-    Ok(upright(image, orientation).into_color(options.color))
+    Ok(decode_as_stored(bytes, name, options)?.into_color(options.color))
 }
 
-/// Reads and decodes one file.
+/// The upright image in the file's own colours: grey where the file is grey, else RGB.
+pub(crate) fn decode_as_stored(
+    bytes: &[u8],
+    name: &str,
+    options: &DecodeOptions,
+) -> Result<Image, DataError> {
+    let format = image::guess_format(bytes).map_err(|_| unknown(bytes, name))?;
+    let (image, orientation) = guarded(name, || match format {
+        ImageFormat::Jpeg => jpeg::decode(bytes, name, options),
+        _ => raster::decode(bytes, name, format, options),
+    })?;
+    Ok(upright(image, orientation))
+}
+
+/// Width and height as stored, from the file's head alone; with a file name's usual extension for the format.
+pub(crate) fn look_at(
+    bytes: &[u8],
+    name: &str,
+    options: &DecodeOptions,
+) -> Result<([usize; 2], &'static str), DataError> {
+    let format = image::guess_format(bytes).map_err(|_| unknown(bytes, name))?;
+    let size = guarded(name, || match format {
+        ImageFormat::Jpeg => jpeg::size(bytes, name, options),
+        _ => raster::size(bytes, name, format, options),
+    })?;
+    Ok((size, format.extensions_str().first().copied().unwrap_or("bin")))
+}
+
+/// Decoders of foreign bytes have panicked before; one bad file must not end a run of weeks.
+fn guarded<T>(name: &str, decode: impl FnOnce() -> Result<T, DataError>) -> Result<T, DataError> {
+    catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|panic| Err(corrupt(name, panic_text(&*panic))))
+}
+
+/// Reads and decodes one image.
 ///
 /// # Errors
-/// [`DataError::Read`], or as for [`decode`].
-pub fn read_image(path: &Path, options: &DecodeOptions) -> Result<Image, DataError> {
-    let bytes = std::fs::read(path).map_err(|source| DataError::Read {
-        file: path.to_owned(),
-        source,
-    })?;
-    decode_with(&bytes, &path.display().to_string(), options)
+/// As for [`Location::read`] and [`decode`].
+pub fn read_image(location: &Location, options: &DecodeOptions) -> Result<Image, DataError> {
+    decode_with(&location.read()?, &location.path().display().to_string(), options)
 }
 
 /// Turns the stored picture the way its EXIF orientation says it is meant to be seen.

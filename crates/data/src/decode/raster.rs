@@ -17,15 +17,39 @@ pub(super) fn decode(
     options: &DecodeOptions,
 ) -> Result<(Image, Orientation), DataError> {
     let failed = |error: image::ImageError| failure(name, format, &error);
-    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
-    reader.limits(limits(options));
-    let mut decoder = reader.into_decoder().map_err(failed)?;
-    let (width, height) = decoder.dimensions();
-    check_size(name, u64::from(width), u64::from(height), options)?;
+    let mut decoder = open(bytes, name, format, options)?;
     // Broken EXIF data do not spoil the pixels.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let decoded = DynamicImage::from_decoder(decoder).map_err(failed)?;
     Ok((to_8_bits(decoded), orientation))
+}
+
+/// Width and height.
+pub(super) fn size(
+    bytes: &[u8],
+    name: &str,
+    format: ImageFormat,
+    options: &DecodeOptions,
+) -> Result<[usize; 2], DataError> {
+    let (width, height) = open(bytes, name, format, options)?.dimensions();
+    Ok([width as usize, height as usize])
+}
+
+/// The head is read and the size is allowed.
+fn open<'a>(
+    bytes: &'a [u8],
+    name: &str,
+    format: ImageFormat,
+    options: &DecodeOptions,
+) -> Result<impl ImageDecoder + use<'a>, DataError> {
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    reader.limits(limits(options));
+    let decoder = reader
+        .into_decoder()
+        .map_err(|error| failure(name, format, &error))?;
+    let (width, height) = decoder.dimensions();
+    check_size(name, u64::from(width), u64::from(height), options)?;
+    Ok(decoder)
 }
 
 /// Four floats per pixel, and as much again for the decoder's own needs.

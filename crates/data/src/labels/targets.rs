@@ -69,7 +69,7 @@ mod tests {
 
     fn sample(label: Option<u32>, row: Option<&[f32]>) -> Sample {
         Sample {
-            path: "x.png".into(),
+            location: "x.png".into(),
             name: "x.png".into(),
             label,
             row: row.map(Into::into),

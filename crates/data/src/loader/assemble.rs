@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use fcmae_random::{Purpose, Stream};
 use rayon::prelude::*;
 
+use super::stages::{Stage, Stages};
 use super::{Batch, LoaderOptions, Position};
 use crate::config::OnError;
 use crate::dataset::Dataset;
@@ -24,10 +25,16 @@ pub(super) struct Assembler {
     /// Samples that failed before: neither tried nor reported again.
     bad: Vec<AtomicBool>,
     stop: Arc<AtomicBool>,
+    stages: Arc<Stages>,
 }
 
 impl Assembler {
-    pub(super) fn new(dataset: Arc<Dataset>, options: LoaderOptions, stop: Arc<AtomicBool>) -> Assembler {
+    pub(super) fn new(
+        dataset: Arc<Dataset>,
+        options: LoaderOptions,
+        stop: Arc<AtomicBool>,
+        stages: Arc<Stages>,
+    ) -> Assembler {
         let normalize = Normalize::new(&options.mean, &options.std);
         let bad = (0..dataset.len()).map(|_| AtomicBool::new(false)).collect();
         Assembler {
@@ -36,11 +43,17 @@ impl Assembler {
             normalize,
             bad,
             stop,
+            stages,
         }
     }
 
     pub(super) fn options(&self) -> &LoaderOptions {
         &self.options
+    }
+
+    /// Makes what is not begun yet end at once.
+    pub(super) fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
     }
 
     /// Makes the batch of the images at `places` of the epoch's `order`; runs on the current rayon pool.
@@ -64,7 +77,9 @@ impl Assembler {
             .collect();
         let indices = results.into_iter().collect::<Result<Vec<usize>, DataError>>()?;
         let targets = Targets::of(indices.iter().map(|&index| &self.dataset.samples()[index]));
-        let targets = self.mix(&mut images, shape[0], targets, position);
+        let targets = self.stages.time(Stage::Collate, || {
+            self.mix(&mut images, shape[0], targets, position)
+        });
         let samples = || indices.iter().map(|&index| &self.dataset.samples()[index]);
         let skipped = indices
             .iter()
@@ -93,19 +108,35 @@ impl Assembler {
         let (index, image) = match self.options.on_error {
             OnError::Error => {
                 let index = order[place] as usize;
-                (index, self.dataset.load(index)?)
+                (index, self.load(index)?)
             }
             OnError::Skip => self.load_good(order, place)?,
         };
         let id = self.dataset.samples()[index].id;
         let mut stream = Stream::new(self.options.seed, Purpose::Augment, epoch, id);
-        let ready = self.options.transform.apply(&image, &mut stream);
-        self.normalize.write(&ready, out);
-        if let Some(erase) = &self.options.erase {
-            let mut stream = Stream::new(self.options.seed, Purpose::Erase, epoch, id);
-            erase.apply(out, self.options.transform.size(), &mut stream);
-        }
+        let transform = &self.options.transform;
+        let ready = self
+            .stages
+            .time(Stage::Augment, || transform.apply(&image, &mut stream));
+        self.stages.time(Stage::Collate, || {
+            self.normalize.write(&ready, out);
+            if let Some(erase) = &self.options.erase {
+                let mut stream = Stream::new(self.options.seed, Purpose::Erase, epoch, id);
+                erase.apply(out, transform.size(), &mut stream);
+            }
+        });
         Ok(index)
+    }
+
+    /// [`Dataset::load`], with the time it takes noted.
+    fn load(&self, index: usize) -> Result<Arc<Image>, DataError> {
+        if let Some(image) = self.dataset.cached(index) {
+            return Ok(image);
+        }
+        let location = &self.dataset.samples()[index].location;
+        let bytes = self.stages.time(Stage::Read, || location.read())?;
+        self.stages
+            .time(Stage::Decode, || self.dataset.decode(index, &bytes))
     }
 
     /// Mixes the images of a batch, and smooths and mixes their targets, if the options say so.
@@ -131,13 +162,15 @@ impl Assembler {
             if self.bad[index].load(Ordering::Relaxed) {
                 continue;
             }
-            match self.dataset.load(index) {
+            match self.load(index) {
                 Ok(image) => return Ok((index, image)),
+                // A server that is down is no fault of the image: the run ends here and goes on when it is back.
+                Err(error @ DataError::Fetch { .. }) => return Err(error),
                 Err(error) => self.mark_bad(index, &error),
             }
         }
         let index = order[place] as usize;
-        match self.dataset.load(index) {
+        match self.load(index) {
             Ok(image) => Ok((index, image)), // it failed only for a while
             Err(last) => Err(DataError::AllBad {
                 samples: order.len(),

@@ -3,7 +3,9 @@
 mod assemble;
 mod options;
 mod position;
+mod stages;
 
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,12 +16,15 @@ use crate::dataset::Dataset;
 use crate::decode::panic_text;
 use crate::error::DataError;
 use crate::labels::Targets;
+use crate::threads::workers;
 
 use assemble::Assembler;
 use position::{Cut, order};
+use stages::Stages;
 
 pub use options::{LoaderOptions, Report};
 pub use position::Position;
+pub use stages::StageTimes;
 
 /// Images of one step, as plain numbers.
 #[derive(Debug, Clone, PartialEq)]
@@ -86,6 +91,7 @@ pub struct Loader {
     stop: Arc<AtomicBool>,
     maker: Option<JoinHandle<()>>,
     batches_per_epoch: u64,
+    stages: Arc<Stages>,
 }
 
 impl Loader {
@@ -102,17 +108,12 @@ impl Loader {
             drop_last: options.drop_last,
         };
         let start = start.checked(cut.batches())?;
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(options.threads())
-            .thread_name(|index| format!("fcmae-data-{index}"))
-            .build()
-            .map_err(|error| DataError::Loader {
-                problem: format!("cannot start workers: {error}"),
-            })?;
+        let pool = workers(options.workers)?;
         let stop = Arc::new(AtomicBool::new(false));
+        let stages = Arc::new(Stages::default());
         let (sender, batches) = sync_channel(options.prefetch);
         let maker = Maker {
-            assembler: Assembler::new(dataset, options, stop.clone()),
+            assembler: Arc::new(Assembler::new(dataset, options, stop.clone(), stages.clone())),
             cut,
             pool,
             sender,
@@ -128,7 +129,14 @@ impl Loader {
             stop,
             maker: Some(maker),
             batches_per_epoch: cut.batches(),
+            stages,
         })
+    }
+
+    /// How long the workers have spent on what since the loader was made.
+    #[must_use]
+    pub fn stage_times(&self) -> StageTimes {
+        self.stages.read()
     }
 
     /// Batches in an epoch.
@@ -158,13 +166,19 @@ impl Drop for Loader {
     }
 }
 
-/// The thread that makes batches one after the other, each on all workers.
+/// The thread that has batches made one after the other, each on all workers.
 struct Maker {
-    assembler: Assembler,
+    assembler: Arc<Assembler>,
     cut: Cut,
     pool: rayon::ThreadPool,
     sender: SyncSender<Result<Batch, DataError>>,
 }
+
+/// Batches in the making: while the last images of one keep some workers busy, the others begin the next.
+const IN_THE_MAKING: usize = 2;
+
+/// A batch that the workers are at, or the panic of one.
+type Making = Receiver<std::thread::Result<Result<Batch, DataError>>>;
 
 impl Maker {
     fn run(self, start: Position) {
@@ -184,23 +198,57 @@ impl Maker {
     fn make_all(&self, start: Position) -> Result<(), DataError> {
         let options = self.assembler.options();
         let end = options.epochs.map(|epochs| start.epoch.saturating_add(epochs));
+        let mut making = VecDeque::new();
         let mut position = start;
         while end.is_none_or(|end| position.epoch < end) {
             let order = order(self.cut.samples, options.shuffle, options.seed, position.epoch);
-            let epoch = position.epoch;
+            let (order, epoch): (Arc<[u32]>, u64) = (order.into(), position.epoch);
             while position.epoch == epoch {
-                let places = self.cut.places(position.batch);
-                let next = position.next(self.cut.batches());
-                let mut batch = self
-                    .pool
-                    .install(|| self.assembler.assemble(&order, places, position))?;
-                batch.last_of_epoch = next.epoch != epoch;
-                if self.sender.send(Ok(batch)).is_err() {
+                making.push_back(self.begin(&order, position));
+                if making.len() == IN_THE_MAKING && !self.hand_over(&mut making)? {
                     return Ok(());
                 }
-                position = next;
+                position = position.next(self.cut.batches());
             }
         }
+        while !making.is_empty() && self.hand_over(&mut making)? {}
         Ok(())
+    }
+
+    /// Sets the workers to a batch.
+    fn begin(&self, order: &Arc<[u32]>, position: Position) -> Making {
+        let (assembler, order, cut) = (self.assembler.clone(), order.clone(), self.cut);
+        let (done, making) = sync_channel(1);
+        self.pool.spawn_fifo(move || {
+            let assemble = || -> Result<Batch, DataError> {
+                let mut batch = assembler.assemble(&order, cut.places(position.batch), position)?;
+                batch.last_of_epoch = position.next(cut.batches()).epoch != position.epoch;
+                Ok(batch)
+            };
+            let made = catch_unwind(AssertUnwindSafe(assemble));
+            drop(assembler); // whoever sees the batch finds the data set free
+            let _ = done.send(made);
+        });
+        making
+    }
+
+    /// Waits for the oldest batch in the making and hands it over; `false` if nobody wants it any more.
+    fn hand_over(&self, making: &mut VecDeque<Making>) -> Result<bool, DataError> {
+        let made = making.pop_front().and_then(|making| making.recv().ok());
+        let wanted = match made {
+            Some(Ok(Ok(batch))) => Ok(self.sender.send(Ok(batch)).is_ok()),
+            Some(Ok(Err(error))) => Err(error),
+            Some(Err(panic)) => Err(DataError::Loader {
+                problem: format!("a worker {}", panic_text(&*panic)),
+            }),
+            None => Err(DataError::Loader {
+                problem: "the workers have ended early".to_owned(),
+            }),
+        };
+        if !matches!(wanted, Ok(true)) {
+            self.assembler.stop();
+            making.drain(..).for_each(|making| drop(making.recv())); // nothing goes on behind the loader's back
+        }
+        wanted
     }
 }

@@ -35,7 +35,7 @@ pub struct LoaderOptions {
     pub std: Vec<f64>,
     /// Worker threads; 0 means one per core. Never changes a result.
     pub workers: usize,
-    /// Finished batches kept ready; one more is in the making. Never changes a result.
+    /// Finished batches kept ready; two more are in the making. Never changes a result.
     pub prefetch: usize,
     /// What a corrupt or unreadable image does.
     pub on_error: OnError,
@@ -85,13 +85,6 @@ impl LoaderOptions {
             mix: (!mix.is_off()).then(|| mix.clone()),
             ..LoaderOptions::new(config, transform, batch_size, seed)
         })
-    }
-
-    pub(super) fn threads(&self) -> usize {
-        match self.workers {
-            0 => std::thread::available_parallelism().map_or(1, usize::from),
-            workers => workers,
-        }
     }
 
     pub(super) fn validate(&self, dataset: &Dataset) -> Result<(), DataError> {

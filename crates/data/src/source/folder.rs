@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use super::{Entry, Listing};
+use super::{Entry, Listing, SPLIT_NAMES};
 use crate::error::{DataError, list as in_words, meant};
 use crate::labels::{LabelConfig, LabelKind};
 
@@ -11,9 +11,6 @@ use crate::labels::{LabelConfig, LabelKind};
 pub const IMAGE_EXTENSIONS: [&str; 14] = [
     "jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "tif", "tiff", "gif", "pbm", "pgm", "ppm", "pnm",
 ];
-
-/// Folder names that mean a part of a data set, so a missing split is not taken for a class folder.
-const SPLIT_NAMES: [&str; 6] = ["train", "training", "val", "valid", "validation", "test"];
 
 /// Lists `<root>/<split>` where that is a folder, else `root` itself.
 /// With `labels`, every image must lie in a class folder, and every class folder must hold one.
@@ -52,7 +49,7 @@ fn check_labels(base: &Path, mut listing: Listing, labels: &LabelConfig) -> Resu
     }
     if let Some(stray) = listing.entries.iter().find(|entry| entry.label.is_none()) {
         let problem = "an image without a label beside class folders; move it into one of them".to_owned();
-        return wrong(stray.path.clone(), problem);
+        return wrong(stray.location.path().to_owned(), problem);
     }
     let mut folders = entries(base)?;
     folders.retain(|path| path.is_dir());
@@ -92,7 +89,7 @@ fn check_labels(base: &Path, mut listing: Listing, labels: &LabelConfig) -> Resu
 }
 
 /// The folder to look in; an error when the root has other splits but not this one.
-fn base(root: &Path, split: &str) -> Result<PathBuf, DataError> {
+pub(super) fn base(root: &Path, split: &str) -> Result<PathBuf, DataError> {
     if !split.is_empty() && is_plain_name(split) && root.join(split).is_dir() {
         return Ok(root.join(split));
     }
@@ -118,7 +115,7 @@ fn is_plain_name(name: &str) -> bool {
 }
 
 /// The visible entries of a folder, in no particular order.
-fn entries(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
+pub(super) fn entries(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     let failed = |source| DataError::List {
         path: folder.to_owned(),
         source,
@@ -159,7 +156,7 @@ fn canonical(path: &Path) -> Result<PathBuf, DataError> {
     })
 }
 
-fn is_image_name(path: &Path) -> bool {
+pub(crate) fn is_image_name(path: &Path) -> bool {
     let extension = path.extension().and_then(OsStr::to_str).unwrap_or("");
     IMAGE_EXTENSIONS
         .iter()
@@ -186,7 +183,7 @@ fn label_by_folder(base: &Path, files: Vec<PathBuf>) -> Listing {
                 (class_names.len() - 1) as u32
             });
             Entry {
-                path,
+                location: path.into(),
                 name: parts.join("/"),
                 label,
                 row: None,
@@ -225,7 +222,7 @@ mod tests {
             .collect();
         assert_eq!(found, expected);
         assert_eq!(listing.class_names, classes);
-        assert!(listing.entries.iter().all(|e| e.path.exists()));
+        assert!(listing.entries.iter().all(|e| e.location.path().exists()));
     }
 
     #[test]

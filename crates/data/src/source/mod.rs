@@ -1,18 +1,27 @@
-//! Where samples come from: an image folder, a manifest, or a named data set (which is a manifest).
+//! Where samples come from: an image folder, a manifest, tar shards, or a named data set (which is a manifest).
 
 mod folder;
 mod manifest;
 mod named;
+mod shards;
+mod table;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::error::DataError;
 use crate::labels::LabelConfig;
+use crate::storage::{Location, is_url};
 
 pub use folder::IMAGE_EXTENSIONS;
+pub(crate) use folder::is_image_name;
+pub(crate) use manifest::number_labels;
 pub use named::data_home;
-pub(crate) use named::open_named;
+pub(crate) use named::{manifest_of, open_named};
+pub(crate) use table::{Row, Table};
+
+/// Names that mean a part of a data set, so a missing split is not taken for a class.
+const SPLIT_NAMES: [&str; 6] = ["train", "training", "val", "valid", "validation", "test"];
 
 /// What a source yields: samples in their final order, and the names of the classes.
 #[derive(Debug, PartialEq)]
@@ -25,7 +34,7 @@ pub(crate) struct Listing {
 /// One image of a listing.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Entry {
-    pub(crate) path: PathBuf,
+    pub(crate) location: Location,
     /// Path relative to the source, with `/`: the same on every machine.
     pub(crate) name: String,
     pub(crate) label: Option<u32>,
@@ -33,7 +42,16 @@ pub(crate) struct Entry {
     pub(crate) row: Option<Arc<[f32]>>,
 }
 
-/// Lists the images at `path`: a manifest when it is a file, an image folder when it is a folder.
+/// Whether `path` names many images, if any: a folder, a manifest `.csv`, tar shards.
+#[must_use]
+pub fn is_collection(path: &Path) -> bool {
+    let text = path.to_string_lossy();
+    let extension = path.extension().unwrap_or_default().to_ascii_lowercase();
+    let is_list = ["csv", "tar", "txt"].iter().any(|&list| extension == list);
+    path.is_dir() || is_list || is_url(&text)
+}
+
+/// Lists the images at `path`: tar shards, a manifest or an image folder.
 /// With `labels`, every image must be labelled as they say.
 pub(crate) fn open_path(
     path: &Path,
@@ -44,6 +62,9 @@ pub(crate) fn open_path(
         path: path.to_owned(),
         problem,
     };
+    if let Some(table) = shards::read(path, split)? {
+        return manifest::list_table(&table, labels);
+    }
     let kind = match std::fs::metadata(path) {
         Ok(kind) => kind,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -56,6 +77,8 @@ pub(crate) fn open_path(
     } else if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("csv")) {
         manifest::list(path, labels)
     } else {
-        Err(bad("is neither a folder nor a `.csv` file".to_owned()))
+        Err(bad(
+            "is neither a folder nor a `.csv`, `.tar` or `.txt` file".to_owned()
+        ))
     }
 }

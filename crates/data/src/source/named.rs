@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::{Listing, manifest};
+use super::{Listing, manifest, table};
 use crate::error::DataError;
 use crate::labels::LabelConfig;
 
@@ -16,6 +16,16 @@ pub fn data_home() -> Result<PathBuf, DataError> {
     home_from(&|name| std::env::var_os(name))
 }
 
+/// The folder `below` in the cache, where anything tells where that is.
+pub(crate) fn cache_home(below: &str) -> Option<PathBuf> {
+    let places = [
+        ("FCMAE_CACHE", ""),
+        ("XDG_CACHE_HOME", "fcmae"),
+        ("HOME", ".cache/fcmae"),
+    ];
+    Some(first_set(&places, &|name| std::env::var_os(name))?.join(below))
+}
+
 fn home_from(variable: &dyn Fn(&str) -> Option<OsString>) -> Result<PathBuf, DataError> {
     let places = [
         ("FCMAE_DATA", ""),
@@ -23,11 +33,16 @@ fn home_from(variable: &dyn Fn(&str) -> Option<OsString>) -> Result<PathBuf, Dat
         ("XDG_CACHE_HOME", "fcmae/data"),
         ("HOME", ".cache/fcmae/data"),
     ];
-    let set = |(name, below)| {
+    first_set(&places, variable).ok_or(DataError::NoDataHome)
+}
+
+/// The first variable that is set and not empty, joined with what stands beside it.
+fn first_set(places: &[(&str, &str)], variable: &dyn Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    let set = |&(name, below): &(&str, &str)| {
         let value = variable(name).filter(|value| !value.is_empty())?;
         Some(PathBuf::from(value).join(below))
     };
-    places.into_iter().find_map(set).ok_or(DataError::NoDataHome)
+    places.iter().find_map(set)
 }
 
 /// Lists one split of a named data set.
@@ -37,6 +52,11 @@ pub(crate) fn open_named(
     split: &str,
     labels: Option<&LabelConfig>,
 ) -> Result<Listing, DataError> {
+    manifest::list(&manifest_of(home, dataset, split)?, labels)
+}
+
+/// The manifest of one split of a named data set.
+pub(crate) fn manifest_of(home: &Path, dataset: &str, split: &str) -> Result<PathBuf, DataError> {
     let is_name = |text: &str| {
         !text.is_empty()
             && text
@@ -54,7 +74,7 @@ pub(crate) fn open_named(
     let folder = home.join(dataset);
     let file = folder.join(format!("{split}.csv"));
     if is_name(split) && file.is_file() {
-        return manifest::list(&file, labels);
+        return Ok(file);
     }
     match splits(&folder) {
         found if found.is_empty() => Err(DataError::NotFetched {
@@ -75,7 +95,7 @@ fn splits(folder: &Path) -> Vec<String> {
         .into_iter()
         .flatten()
         .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|file| manifest::is_manifest(file))
+        .filter(|file| table::is_manifest(file))
         .filter_map(|file| Some(file.file_stem()?.to_str()?.to_owned()))
         .collect();
     names.sort();
@@ -123,7 +143,10 @@ mod tests {
         std::fs::write(home.path().join("cells/train.csv"), "path\nimages/a.png\n").unwrap();
         std::fs::write(home.path().join("cells/labels.csv"), "images/a.png  1.0\n").unwrap();
         let listing = open_named(home.path(), "cells", "train", None).unwrap();
-        assert_eq!(listing.entries[0].path, home.path().join("cells/images/a.png"));
+        assert_eq!(
+            listing.entries[0].location.path(),
+            home.path().join("cells/images/a.png")
+        );
 
         let message = open_named(home.path(), "cells", "test", None)
             .unwrap_err()

@@ -3,6 +3,7 @@
 mod analyze;
 mod bench_step;
 mod convert;
+mod data;
 mod embed;
 mod evaluate;
 mod failure;
@@ -64,6 +65,8 @@ enum Verb {
     Inspect(inspect::Args),
     /// Weights of one program to those of another: fcmae, the reference, timm, transformers
     Convert(convert::Args),
+    /// Make tar shards of images, count and measure a data set
+    Data(data::Args),
     /// Time of a whole step on random images; prints one line of JSON
     #[command(hide = true)]
     BenchStep(bench_step::Args),
@@ -127,6 +130,7 @@ fn run(verb: Verb) -> Result<Outcome> {
         Verb::Report(args) => report::run(&args),
         Verb::Inspect(args) => inspect::run(&args),
         Verb::Convert(args) => convert::run(&args),
+        Verb::Data(args) => data::run(&args),
         Verb::BenchStep(args) => bench_step::run(&args),
     }
 }

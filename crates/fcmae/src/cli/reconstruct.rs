@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use fcmae::analysis::{Reconstruction, contact_sheet};
+use fcmae::data::Location;
 use fcmae::masking::MaskError;
 use fcmae::trainer::{DeviceChoice, Hide, InputError, Pretrained};
 use serde_json::json;
@@ -15,7 +16,7 @@ use super::{Outcome, output};
 pub(super) struct Args {
     /// Weights: the folder of a run or of a checkpoint, or a `model.safetensors`
     weights: PathBuf,
-    /// An image, a folder of images, or a manifest `.csv`
+    /// An image, a folder of images, a manifest `.csv`, or tar shards
     images: PathBuf,
     /// Where the picture goes: input, masked input and prediction of each image
     #[arg(short, long, default_value = "reconstruction.png")]
@@ -44,7 +45,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
     let trained = Pretrained::open(&args.weights, args.device.find()?)?;
     let all = trained.image_files(&args.images)?;
     let count = all.len().min(args.count as usize);
-    let files: Vec<PathBuf> = (0..count).map(|i| all[i * all.len() / count].clone()).collect();
+    let files: Vec<Location> = (0..count).map(|i| all[i * all.len() / count].clone()).collect();
     let rows = trained
         .reconstruct(&files, &hidden(args, &trained))
         .map_err(|error| match args.mask_ratio {
@@ -60,7 +61,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
         let images: Vec<_> = files
             .iter()
             .zip(&rows)
-            .map(|(file, row)| json!({"file": file, "loss": row.loss}))
+            .map(|(file, row)| json!({"file": file.path(), "loss": row.loss}))
             .collect();
         let (weights, step) = (&trained.file, trained.step);
         output::json(
@@ -83,9 +84,9 @@ fn hidden(args: &Args, trained: &Pretrained) -> Hide {
     }
 }
 
-fn table(files: &[PathBuf], rows: &[Reconstruction], loss: f64, picture: &Path) -> String {
-    let row = |(file, row): (&PathBuf, &Reconstruction)| {
-        vec![file.display().to_string(), format!("{:.4}", row.loss)]
+fn table(files: &[Location], rows: &[Reconstruction], loss: f64, picture: &Path) -> String {
+    let row = |(file, row): (&Location, &Reconstruction)| {
+        vec![file.path().display().to_string(), format!("{:.4}", row.loss)]
     };
     let rows: Vec<_> = files.iter().zip(rows).map(row).collect();
     let table = output::table(&["image", "masked loss"], &rows);

@@ -4,6 +4,7 @@ use std::io::{BufReader, stdin};
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use fcmae::data::Location;
 use fcmae::trainer::{Inference, Unreadable, listed};
 
 /// Weights, and on what.
@@ -11,7 +12,7 @@ use fcmae::trainer::{Inference, Unreadable, listed};
 pub(super) struct WeightsArgs {
     /// Weights: a file of fcmae, the reference, timm or transformers, or the folder of a run or checkpoint
     pub(super) weights: PathBuf,
-    /// A folder, a manifest `.csv` or a named data set [default: what the weights were trained on]
+    /// A folder, a manifest `.csv`, tar shards or a named data set [default: what the weights were trained on]
     #[arg(long, value_name = "PATH|NAME")]
     data: Option<String>,
     /// Set a key of the settings: `data.image_size=384`, `batch_size=8`, `device=cpu`, …; can be repeated (a key that
@@ -32,7 +33,7 @@ impl WeightsArgs {
 pub(super) struct PicturesArgs {
     /// Weights: a file of fcmae, the reference, timm or transformers, or the folder of a run or checkpoint
     weights: PathBuf,
-    /// Pictures, folders, manifests `.csv`; `-` reads a list from stdin, a path a line
+    /// Pictures, folders, manifests `.csv`, tar shards; `-` reads a list from stdin, a path a line
     #[arg(required = true)]
     pictures: Vec<PathBuf>,
     /// Set a key of the settings: `data.image_size=384`, `batch_size=8`, `device=cpu`, …; can be repeated (a key that
@@ -42,7 +43,7 @@ pub(super) struct PicturesArgs {
 }
 
 /// Paths of pictures; a list on stdin may end with an error.
-type Files = Box<dyn Iterator<Item = Result<PathBuf>> + Send>;
+type Files = Box<dyn Iterator<Item = Result<Location>> + Send>;
 
 impl PicturesArgs {
     /// Opens the weights and lists the pictures; stdin is read as it comes.

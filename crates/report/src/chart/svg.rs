@@ -45,11 +45,13 @@ fn legend(chart: &Chart) -> Markup {
         .iter()
         .filter(|series| series.style != Style::Pale)
         .collect();
-    let mut x = LEFT;
+    let starts = named.iter().scan(LEFT, |x, series| {
+        let start = *x;
+        *x += 34.0 + 7.5 * series.label.chars().count() as f64;
+        Some(start)
+    });
     html! {
-        @for series in named {
-            @let at = x;
-            @let _ = x += 34.0 + 7.5 * series.label.chars().count() as f64;
+        @for (at, series) in starts.zip(&named) {
             path d=(format!("M{at} 42h16")) stroke=(stroke(series)) stroke-width="2.5" stroke-dasharray=[dash(series)] {}
             text x=(at + 22.0) y="46" { (series.label) }
         }

@@ -25,9 +25,12 @@ pub(super) struct Curve {
     lines: Vec<Line>,
 }
 
+/// Picks the points of a curve out of a run's numbers.
+type Pick = dyn Fn(&Metrics) -> &[Point];
+
 struct Line {
     label: String,
-    points: Box<dyn Fn(&Metrics) -> &[Point]>,
+    points: Box<Pick>,
 }
 
 impl Curve {

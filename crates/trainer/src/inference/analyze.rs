@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use fcmae_analysis::{FeatureReport, FeatureStatistics, PixelStatistics, channel_maps, maps_picture};
-use fcmae_data::{DataConfig, Dataset, LabelKind};
+use fcmae_data::{DataConfig, Dataset, LabelKind, Location};
 use image::RgbImage;
 
 use super::network::Inference;
@@ -47,18 +47,14 @@ impl Inference {
     /// Images without the labels that are asked for; no picture that can be read; features that are not finite.
     pub fn analyze(&self, options: &AnalysisOptions) -> Result<Analysis> {
         let dataset = self.analyzed(options)?;
-        let files: Vec<_> = dataset
-            .samples()
-            .iter()
-            .map(|sample| Ok(sample.path.clone()))
-            .collect();
+        let files = dataset.locations().into_iter().map(Ok);
         let mut statistics = if options.selectivity {
             FeatureStatistics::with_classes(dataset.class_names().len())
         } else {
             FeatureStatistics::new()
         };
         let (mut samples, mut picture, mut unreadable) = (dataset.samples().iter(), None, Vec::new());
-        for batch in self.decoder().batches(files.into_iter())? {
+        for batch in self.decoder().batches(files)? {
             let batch = batch?;
             let mut labels = Vec::new();
             for ((file, result), sample) in batch.files.iter().zip(&mut samples) {
@@ -67,10 +63,7 @@ impl Inference {
                         picture.get_or_insert_with(|| file.clone());
                         labels.extend(sample.label);
                     }
-                    Err(error) => unreadable.push(Unreadable {
-                        file: file.clone(),
-                        problem: error.to_string(),
-                    }),
+                    Err(error) => unreadable.push(Unreadable::new(file, error)),
                 }
             }
             if !batch.images.is_empty() {
@@ -92,13 +85,14 @@ impl Inference {
         let picture = options
             .picture
             .clone()
+            .map(Location::from)
             .or(picture)
             .context("a report without a picture")?;
         Ok(Analysis {
             data: dataset.origin().to_owned(),
             report,
-            maps: self.activation_maps(picture.clone())?,
-            picture,
+            picture: picture.path().to_owned(),
+            maps: self.activation_maps(picture)?,
             unreadable,
         })
     }
@@ -136,7 +130,7 @@ impl Inference {
     }
 
     /// What single channels answer to one picture.
-    fn activation_maps(&self, picture: PathBuf) -> Result<RgbImage> {
+    fn activation_maps(&self, picture: Location) -> Result<RgbImage> {
         let mut batches = self.decoder().batches(std::iter::once(Ok(picture)))?;
         let mut batch = batches.next().context("a picture that was not decoded")??;
         for (_, result) in batch.files.drain(..) {

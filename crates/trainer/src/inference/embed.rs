@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use fcmae_checkpoint::{TensorData, write_safetensors};
+use fcmae_data::Location;
 use tch::{Device, Kind, Tensor};
 
 use super::network::Inference;
@@ -43,7 +44,7 @@ impl Inference {
     /// No picture that can be read; what `files` returns.
     pub fn embed(
         &self,
-        files: impl Iterator<Item = Result<PathBuf>> + Send + 'static,
+        files: impl Iterator<Item = Result<Location>> + Send + 'static,
         level: Level,
     ) -> Result<Embedding> {
         let (mut kept, mut unreadable) = (Vec::new(), Vec::new());
@@ -55,11 +56,8 @@ impl Inference {
             }
             for (file, result) in batch.files {
                 match result {
-                    Ok(()) => kept.push(file),
-                    Err(error) => unreadable.push(Unreadable {
-                        file,
-                        problem: error.to_string(),
-                    }),
+                    Ok(()) => kept.push(file.path().to_owned()),
+                    Err(error) => unreadable.push(Unreadable::new(&file, &error)),
                 }
             }
         }

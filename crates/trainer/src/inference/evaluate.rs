@@ -73,13 +73,9 @@ impl Inference {
     pub fn evaluate(&self, dataset: &Dataset) -> Result<Evaluation> {
         self.classifier()?;
         let (mut logits, mut unreadable, mut read) = (Vec::new(), Vec::new(), Vec::new());
-        let files: Vec<_> = dataset
-            .samples()
-            .iter()
-            .map(|sample| Ok(sample.path.clone()))
-            .collect();
+        let files = dataset.locations().into_iter().map(Ok);
         let mut at = 0;
-        for batch in self.decoder().batches(files.into_iter())? {
+        for batch in self.decoder().batches(files)? {
             let batch = batch?;
             if !batch.images.is_empty() {
                 logits.extend(self.logits(&batch)?);
@@ -87,10 +83,7 @@ impl Inference {
             for (file, result) in batch.files {
                 match result {
                     Ok(()) => read.push(at),
-                    Err(error) => unreadable.push(Unreadable {
-                        file,
-                        problem: error.to_string(),
-                    }),
+                    Err(error) => unreadable.push(Unreadable::new(&file, &error)),
                 }
                 at += 1;
             }

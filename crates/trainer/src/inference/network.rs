@@ -84,17 +84,10 @@ impl Inference {
         })
     }
 
-    /// The same weights on other images: a folder or manifest where there is one at `data`, else a named data set.
+    /// The same weights on other images, see [`DataConfig::set_source`](fcmae_data::DataConfig::set_source).
     #[must_use]
     pub fn with_data(mut self, data: &str) -> Inference {
-        let path = PathBuf::from(data);
-        let is_path = path.exists() || data.contains(std::path::MAIN_SEPARATOR) || data.ends_with(".csv");
-        let config = &mut self.config.data;
-        (config.path, config.dataset) = if is_path {
-            (Some(path), None)
-        } else {
-            (None, Some(data.to_owned()))
-        };
+        self.config.data.set_source(data);
         self
     }
 

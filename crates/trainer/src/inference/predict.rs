@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use fcmae_analysis::{softmax, top_k_classes};
-use fcmae_data::{DataConfig, Dataset};
+use fcmae_data::{Dataset, Location, is_collection};
 
 use super::network::Inference;
 use super::stream::Unreadable;
@@ -37,7 +37,7 @@ impl Inference {
     /// Weights without a head, no picture that can be read, what `files` or `tell` return.
     pub fn predict(
         &self,
-        files: impl Iterator<Item = Result<PathBuf>> + Send + 'static,
+        files: impl Iterator<Item = Result<Location>> + Send + 'static,
         mut tell: impl FnMut(Result<Prediction, Unreadable>) -> Result<()>,
     ) -> Result<Predictions> {
         self.classifier()?;
@@ -56,13 +56,14 @@ impl Inference {
                     Ok(()) => {
                         done.images += 1;
                         let logits = rows.next().context("fewer logits than images")?.to_vec();
+                        let file = file.path().to_owned();
                         tell(Ok(Prediction { file, logits }))?;
                     }
                     Err(error) => {
                         done.unreadable += 1;
-                        let problem = error.to_string();
-                        first_problem.get_or_insert_with(|| problem.clone());
-                        tell(Err(Unreadable { file, problem }))?;
+                        let unreadable = Unreadable::new(&file, &error);
+                        first_problem.get_or_insert_with(|| unreadable.problem.clone());
+                        tell(Err(unreadable))?;
                     }
                 }
             }
@@ -73,26 +74,15 @@ impl Inference {
         Ok(done)
     }
 
-    /// The pictures at `path`: itself, or those of a folder or a manifest.
+    /// The pictures at `path`: itself, or those of a folder, a manifest or shards.
     ///
     /// # Errors
-    /// A folder or manifest without pictures.
-    pub fn files(&self, path: &Path) -> Result<Vec<PathBuf>> {
-        let is_manifest = path
-            .extension()
-            .is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
-        if !path.is_dir() && !is_manifest {
-            return Ok(vec![path.to_owned()]);
+    /// A folder, manifest or shard without pictures.
+    pub fn files(&self, path: &Path) -> Result<Vec<Location>> {
+        if !is_collection(path) {
+            return Ok(vec![path.into()]);
         }
-        let data = DataConfig {
-            path: Some(path.to_owned()),
-            ..self.config.data.clone()
-        };
-        Ok(Dataset::open(&data)?
-            .samples()
-            .iter()
-            .map(|sample| sample.path.clone())
-            .collect())
+        Ok(Dataset::open_at(path, &self.config.data)?.locations())
     }
 
     /// The `k` most likely classes with their probabilities, best first: of all classes together (softmax), or each
@@ -127,10 +117,10 @@ pub(super) fn none_read(unreadable: usize, problem: Option<&str>) -> InputError 
 }
 
 /// The paths of a list, one a line; empty lines are passed over.
-pub fn listed(reader: impl BufRead) -> impl Iterator<Item = Result<PathBuf>> {
+pub fn listed(reader: impl BufRead) -> impl Iterator<Item = Result<Location>> {
     reader.lines().enumerate().filter_map(|(at, line)| match line {
         Ok(line) if line.trim().is_empty() => None,
-        Ok(line) => Some(Ok(PathBuf::from(line.trim_end_matches('\r')))),
+        Ok(line) => Some(Ok(line.trim_end_matches('\r').into())),
         Err(error) => Some(Err(InputError::Argument {
             message: format!("line {} of the list of pictures: {error}", at + 1),
         }
@@ -147,7 +137,7 @@ mod tests {
         let all: Vec<_> = listed("a b.png\r\n\n  \nc.png".as_bytes())
             .map(Result::unwrap)
             .collect();
-        assert_eq!(all, [Path::new("a b.png"), Path::new("c.png")]);
+        assert_eq!(all, ["a b.png".into(), "c.png".into()]);
         let bad = listed(&b"a.png\n\xff.png\n"[..])
             .nth(1)
             .unwrap()

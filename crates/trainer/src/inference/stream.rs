@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::{self, JoinHandle};
 
 use anyhow::{Context, Result};
-use fcmae_data::{DataError, DecodeOptions, Normalize, Transform, read_image};
+use fcmae_data::{DataError, DecodeOptions, Location, Normalize, Transform, read_image};
 use fcmae_random::{Purpose, Stream};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -21,11 +21,20 @@ pub struct Unreadable {
     pub problem: String,
 }
 
+impl Unreadable {
+    pub(super) fn new(file: &Location, error: &DataError) -> Unreadable {
+        Unreadable {
+            file: file.path().to_owned(),
+            problem: error.to_string(),
+        }
+    }
+}
+
 /// The next few images.
 #[derive(Debug)]
 pub(super) struct Decoded {
     /// Each file of the batch in order, and whether it is in `images`.
-    pub(super) files: Vec<(PathBuf, Result<(), DataError>)>,
+    pub(super) files: Vec<(Location, Result<(), DataError>)>,
     /// Those that could be read, normalised, `[N, C, H, W]`.
     pub(super) images: Vec<f32>,
     /// C, H, W.
@@ -92,7 +101,7 @@ impl Decoder {
     /// `prefetch` + 2 batches are in memory, however long the list. An error of the list ends it.
     pub(super) fn batches(
         self,
-        files: impl Iterator<Item = Result<PathBuf>> + Send + 'static,
+        files: impl Iterator<Item = Result<Location>> + Send + 'static,
     ) -> Result<Batches> {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(self.workers)
@@ -103,7 +112,7 @@ impl Decoder {
         let mut files = files.fuse();
         let make = move || {
             loop {
-                let next: Result<Vec<PathBuf>> = files.by_ref().take(self.batch_size).collect();
+                let next: Result<Vec<Location>> = files.by_ref().take(self.batch_size).collect();
                 let batch = match next {
                     Ok(next) if next.is_empty() => return,
                     Ok(next) => Ok(pool.install(|| self.decode(next))),
@@ -125,10 +134,10 @@ impl Decoder {
         })
     }
 
-    fn decode(&self, files: Vec<PathBuf>) -> Decoded {
+    fn decode(&self, files: Vec<Location>) -> Decoded {
         let [height, width] = self.transform.size();
         let one = [self.normalize.channels(), height, width];
-        let read = |file: PathBuf| match read_image(&file, &self.options) {
+        let read = |file: Location| match read_image(&file, &self.options) {
             Err(error) => (file, Err(error)),
             Ok(image) => {
                 // the evaluation transform draws nothing
@@ -179,7 +188,7 @@ mod tests {
                 .unwrap();
         }
         fs::write(file(4), "no picture").unwrap();
-        let files: Vec<_> = (0..7).map(|i| Ok(file(i))).collect();
+        let files: Vec<_> = (0..7).map(|i| Ok(file(i).into())).collect();
         let batches: Vec<_> = Decoder::new(&config())
             .batches(files.into_iter())
             .unwrap()
@@ -189,7 +198,7 @@ mod tests {
         assert_eq!(shapes, [[3, 3, 8, 12], [2, 3, 8, 12], [1, 3, 8, 12]]);
         let names: Vec<_> = batches
             .iter()
-            .flat_map(|b| b.files.iter().map(|(f, _)| f.clone()))
+            .flat_map(|b| b.files.iter().map(|(f, _)| f.path().to_owned()))
             .collect();
         assert_eq!(names, (0..7).map(file).collect::<Vec<_>>());
         assert!(

@@ -401,7 +401,7 @@ fn a_broken_image_is_named_and_costs_no_step() {
     };
     let all = fcmae_data::Dataset::open(&config.data).unwrap();
     let (_, held_out) = all.split_validation(config.data.val_fraction, 0).unwrap();
-    let file = held_out.samples()[0].path.clone();
+    let file = held_out.samples()[0].location.path().to_owned();
     let bytes = fs::read(&file).unwrap();
     fs::write(&file, &bytes[..bytes.len() / 2]).unwrap();
     let error = pretrain(&config, &quiet(Start::Continue, StopFlag::default())).unwrap_err();
@@ -554,7 +554,7 @@ fn weights_of_a_run_reconstruct_a_file_and_a_folder() {
     assert_ne!(trained.config.output_dir, config.output_dir);
     let files = trained.image_files(&folder.path().join("images")).unwrap();
     assert_eq!(files.len(), 14);
-    assert_eq!(trained.image_files(&files[3]).unwrap(), files[3..4]);
+    assert_eq!(trained.image_files(files[3].path()).unwrap(), files[3..4]);
 
     let hide = Hide::Share {
         mask_ratio: 0.6,

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use fcmae_blocks::DropPathDraws;
-use fcmae_data::{Batch, DataConfig, Dataset, Loader, LoaderOptions, Position, Report, Transform};
+use fcmae_data::{
+    Batch, DataConfig, Dataset, Loader, LoaderOptions, Position, Report, StageTimes, Transform,
+};
 use fcmae_encoder::EncoderConfig;
 use tch::{Device, Tensor};
 
@@ -18,7 +20,23 @@ pub(crate) struct TrainingBatches {
     loader: Loader,
     /// Batches of an epoch that make whole optimizer steps; the rest of the epoch is left out.
     used: u64,
+    epoch: Waiting,
 }
+
+/// What the current epoch has waited so far.
+#[derive(Debug)]
+struct Waiting {
+    since: Instant,
+    waited: Duration,
+    /// Stage times when it began.
+    before: StageTimes,
+}
+
+/// Below this share nobody need care; above it the run says what to set.
+const WAIT_WORTH_TELLING: f64 = 0.05;
+
+/// Shorter epochs say nothing: they mostly wait for the loader's first batch.
+const SHORTEST_EPOCH: Duration = Duration::from_secs(5);
 
 impl TrainingBatches {
     /// Enters the sequence before step `step_of_epoch` of `epoch`, both from 0.
@@ -36,6 +54,7 @@ impl TrainingBatches {
         Ok(TrainingBatches {
             loader: Loader::new(dataset, options, start)?,
             used: steps * train.accumulate as u64,
+            epoch: Waiting::begin(StageTimes::default()),
         })
     }
 
@@ -45,10 +64,42 @@ impl TrainingBatches {
         loop {
             let batch = self.loader.next().context("the data loader has ended early")??;
             if batch.batch < self.used {
-                return Ok((batch, started.elapsed()));
+                let waited = started.elapsed();
+                self.epoch.waited += waited;
+                return Ok((batch, waited));
             }
         }
     }
+
+    /// Ends the account of an epoch: a sentence, where too much of it was spent waiting for images.
+    pub(crate) fn close_epoch(&mut self, data: &DataConfig) -> Option<String> {
+        let now = self.loader.stage_times();
+        let epoch = std::mem::replace(&mut self.epoch, Waiting::begin(now));
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let advice = (now - epoch.before).advice(data, cores);
+        tell(epoch.waited, epoch.since.elapsed(), &advice)
+    }
+}
+
+impl Waiting {
+    fn begin(before: StageTimes) -> Waiting {
+        Waiting {
+            since: Instant::now(),
+            waited: Duration::ZERO,
+            before,
+        }
+    }
+}
+
+fn tell(waited: Duration, whole: Duration, advice: &str) -> Option<String> {
+    let share = waited.as_secs_f64() / whole.as_secs_f64().max(1e-9);
+    let is_worth_it = share > WAIT_WORTH_TELLING && whole >= SHORTEST_EPOCH;
+    is_worth_it.then(|| {
+        format!(
+            "{:.0} % of this epoch was spent waiting for images: {advice}",
+            100.0 * share
+        )
+    })
 }
 
 /// One pass over held-out images, in their order and as evaluation sees them: no augmentation.
@@ -82,4 +133,21 @@ pub(crate) fn images(batch: &Batch, device: Device) -> Result<Tensor> {
     let shape = batch.shape.map(|size| size as i64);
     let images = Tensor::f_from_slice(&batch.images)?.f_view(shape)?;
     Ok(images.f_to_device(device)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_long_epochs_that_waited_much_are_told_of() {
+        let seconds = Duration::from_secs_f64;
+        let told = tell(seconds(1.2), seconds(10.0), "what helps: sleep").unwrap();
+        assert_eq!(
+            told,
+            "12 % of this epoch was spent waiting for images: what helps: sleep"
+        );
+        assert_eq!(tell(seconds(0.4), seconds(10.0), ""), None);
+        assert_eq!(tell(seconds(2.0), seconds(4.0), ""), None);
+    }
 }

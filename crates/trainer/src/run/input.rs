@@ -107,18 +107,18 @@ fn refuse_overlap(train: &Dataset, held_out: &Dataset, split: &str) -> Result<()
     let trained: HashSet<&Path> = train
         .samples()
         .iter()
-        .map(|sample| sample.path.as_path())
+        .map(|sample| sample.location.path())
         .collect();
     let Some(both) = held_out
         .samples()
         .iter()
-        .find(|sample| trained.contains(sample.path.as_path()))
+        .find(|sample| trained.contains(sample.location.path()))
     else {
         return Ok(());
     };
     let message = format!(
         "{split:?} gives images that are trained on, such as {}; hold out a share with `data.val_fraction` instead",
-        both.path.display()
+        both.location.path().display()
     );
     Err(InputError::config("validation.split", message))
 }

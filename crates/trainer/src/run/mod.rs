@@ -168,6 +168,9 @@ impl<T: Task> Run<T> {
     /// Measures, pictures and logs the epoch whose last step is done; `false` if it was stopped on the way.
     fn close_epoch(&mut self) -> Result<bool> {
         let epoch = self.state.epochs_closed + 1;
+        if let Some(waiting) = self.batches.close_epoch(&self.settings.data) {
+            self.progress.warn(&waiting);
+        }
         let metadata = saving::metadata(&self.task, &self.state, &self.class_names)?;
         let mut closing = Closing {
             epoch,

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::table::{Row, Table};
 use super::{Label, Listing, is_whole, listing, number_labels};
 use crate::error::{DataError, list as in_words, meant};
 use crate::labels::{LabelConfig, LabelKind};
+use crate::source::table::{Row, Table};
 
 /// How far the probabilities of a row may sum from 1; they are brought to 1.
 const SUM_TOLERANCE: f64 = 1e-3;
@@ -20,18 +20,20 @@ pub(super) fn list(table: &Table, labels: &LabelConfig) -> Result<Listing, DataE
     Ok(listing)
 }
 
-/// An image may be listed twice, to count twice, but not with two labels.
+/// An image of a manifest may be listed twice, to count twice, but not with two labels.
 fn refuse_contradiction(table: &Table, listing: &Listing) -> Result<(), DataError> {
     let mut first = HashMap::new();
     for (row, entry) in table.rows.iter().zip(&listing.entries) {
         let &mut (line, earlier) = first.entry(entry.name.as_str()).or_insert((row.line, entry));
-        if (earlier.label, &earlier.row) != (entry.label, &entry.row) {
+        if let Some(line) = line
+            && (earlier.label, &earlier.row) != (entry.label, &entry.row)
+        {
             let problem = format!(
                 "`{}` has another label on line {line}; keep one, or give several labels by a column for each class \
                  (`labels.kind` = \"multi_label\")",
                 entry.name
             );
-            return Err(table.error(row.line, problem));
+            return Err(table.error(row, problem));
         }
     }
     Ok(())
@@ -42,7 +44,7 @@ fn classes(table: &Table, labels: &LabelConfig) -> Result<Listing, DataError> {
     let column = table.column(name)?;
     if let Some(row) = table.rows.iter().find(|row| row.cell(column).is_empty()) {
         let problem = format!("no label: the column `{name}` is empty; label the image or take it out");
-        return Err(table.error(row.line, problem));
+        return Err(table.error(row, problem));
     }
     let (numbers, names) = if labels.classes.is_empty() {
         number_labels(table, column)?
@@ -71,7 +73,7 @@ fn known_class(table: &Table, row: &Row, cell: &str, classes: &[String]) -> Resu
     by_name.or_else(by_number).map(|at| at as u32).ok_or_else(|| {
         let (meant, known) = (meant(cell, classes), in_words(classes));
         table.error(
-            row.line,
+            row,
             format!("label `{cell}` is not a class{meant}; the classes are {known}"),
         )
     })
@@ -117,10 +119,10 @@ fn share(table: &Table, row: &Row, name: &str, cell: &str) -> Result<f64, DataEr
         .filter(|number| (0.0..=1.0).contains(number));
     number.ok_or_else(|| match cell {
         "" => table.error(
-            row.line,
+            row,
             format!("no label: the column `{name}` is empty; label the image or take it out"),
         ),
-        _ => table.error(row.line, format!("`{name}` = {cell} is no number from 0 to 1")),
+        _ => table.error(row, format!("`{name}` = {cell} is no number from 0 to 1")),
     })
 }
 
@@ -135,7 +137,7 @@ fn soft(table: &Table, row: &Row, mut numbers: Vec<f64>) -> Result<Label, DataEr
     let sum: f64 = numbers.iter().sum();
     if (sum - 1.0).abs() > SUM_TOLERANCE {
         let problem = format!("the probabilities of the classes sum to {sum:.4}, not to 1");
-        return Err(table.error(row.line, problem));
+        return Err(table.error(row, problem));
     }
     numbers.iter_mut().for_each(|p| *p /= sum);
     let most = numbers.iter().copied().fold(0.0, f64::max);

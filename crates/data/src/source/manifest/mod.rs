@@ -1,43 +1,42 @@
-//! Manifests: a CSV file with a column `path` and perhaps columns with labels.
+//! Tables to listings: a manifest `.csv` with a column `path`, or the samples of shards, and perhaps labels in columns.
 
 mod labelled;
-mod table;
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use super::table::{Row, Table};
 use super::{Entry, Listing};
 use crate::error::DataError;
 use crate::labels::LabelConfig;
 
-use table::{Row, Table};
-
-pub(super) use table::is_manifest;
-
 /// Above this, a number in the column `label` is a mistake rather than the index of a class.
 const MOST_CLASSES: u32 = 1_000_000;
 
-/// Reads a manifest, in the order of its rows.
-///
-/// The first line names the columns; all but `path` and `label` are passed over. Paths are relative to the
-/// manifest's folder. When every label is a whole number, it is the index of the class; else the classes
-/// are the distinct labels, sorted. An empty label means none.
-/// With `labels`, every row must be labelled as they say.
+/// Reads a manifest, in the order of its rows; the first line names the columns.
 pub(super) fn list(file: &Path, labels: Option<&LabelConfig>) -> Result<Listing, DataError> {
-    let table = Table::read(file)?;
+    list_table(&Table::read(file)?, labels)
+}
+
+/// The images of a table, in the order of its rows; all columns but `label` are passed over.
+///
+/// When every label is a whole number, it is the index of the class; else the classes are the distinct labels,
+/// sorted. An empty label means none.
+/// With `labels`, every row must be labelled as they say.
+pub(super) fn list_table(table: &Table, labels: Option<&LabelConfig>) -> Result<Listing, DataError> {
     if let Some(labels) = labels {
-        return labelled::list(&table, labels);
+        return labelled::list(table, labels);
     }
     let Some(column) = table.find("label") else {
-        return Ok(listing(&table, |_| Label::default(), Vec::new()));
+        return Ok(listing(table, |_| Label::default(), Vec::new()));
     };
-    let (labels, class_names) = number_labels(&table, column)?;
+    let (labels, class_names) = number_labels(table, column)?;
     let mut labels = labels.into_iter();
     let next = |_: &Row| Label {
         class: labels.next().flatten(),
         row: None,
     };
-    Ok(listing(&table, next, class_names))
+    Ok(listing(table, next, class_names))
 }
 
 /// What a row's cells say of its label.
@@ -48,12 +47,11 @@ struct Label {
 }
 
 fn listing(table: &Table, mut label: impl FnMut(&Row) -> Label, class_names: Vec<String>) -> Listing {
-    let folder = table.file.parent().unwrap_or(Path::new(""));
     let entry = |row: &Row| {
         let Label { class, row: numbers } = label(row);
         Entry {
-            path: folder.join(&row.path),
-            name: row.path.clone(),
+            location: row.location.clone(),
+            name: row.name.clone(),
             label: class,
             row: numbers,
         }
@@ -65,7 +63,10 @@ fn listing(table: &Table, mut label: impl FnMut(&Row) -> Label, class_names: Vec
 }
 
 /// Class indices row by row, and the names of the classes.
-fn number_labels(table: &Table, column: usize) -> Result<(Vec<Option<u32>>, Vec<String>), DataError> {
+pub(crate) fn number_labels(
+    table: &Table,
+    column: usize,
+) -> Result<(Vec<Option<u32>>, Vec<String>), DataError> {
     let cells = || table.rows.iter().map(|row| row.cell(column));
     let labelled = || cells().filter(|cell| !cell.is_empty());
     if labelled().all(is_whole) {
@@ -95,7 +96,7 @@ fn class_index(table: &Table, row: &Row, cell: &str) -> Result<u32, DataError> {
         Ok(index) if index < MOST_CLASSES => Ok(index),
         _ => {
             let last = MOST_CLASSES - 1;
-            Err(table.error(row.line, format!("label {cell} is no class index (0 to {last})")))
+            Err(table.error(row, format!("label {cell} is no class index (0 to {last})")))
         }
     }
 }
@@ -122,7 +123,7 @@ mod tests {
         assert_eq!(found, expected);
         assert_eq!(listing.class_names, classes);
         for entry in &listing.entries {
-            assert_eq!(entry.path, folder.path().join(&entry.name));
+            assert_eq!(entry.location.path(), folder.path().join(&entry.name));
         }
     }
 
@@ -185,7 +186,7 @@ mod tests {
     fn absolute_paths_stand() {
         let (_folder, file) = write("path\n/data/a.png\n");
         assert_eq!(
-            list(&file, None).unwrap().entries[0].path,
+            list(&file, None).unwrap().entries[0].location.path(),
             Path::new("/data/a.png")
         );
     }

@@ -3,7 +3,6 @@
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::Path;
-use std::time::UNIX_EPOCH;
 
 use anyhow::Result;
 use fcmae_checkpoint::{Tensors, read_safetensors, sha256_file, write_safetensors};
@@ -53,12 +52,8 @@ impl Features {
             return Ok((features.readable(dataset), features));
         }
         make_folder(folder)?;
-        let files: Vec<_> = dataset
-            .samples()
-            .iter()
-            .map(|sample| Ok(sample.path.clone()))
-            .collect();
-        let embedding = inference.embed(files.into_iter(), Level::Stages)?;
+        let files = dataset.locations().into_iter().map(Ok);
+        let embedding = inference.embed(files, Level::Stages)?;
         let tensors: Tensors = embedding
             .features
             .iter()
@@ -85,7 +80,7 @@ impl Features {
     /// The images of `dataset` that have a row.
     fn readable(&self, dataset: &Dataset) -> Dataset {
         let left_out: HashSet<&Path> = self.unreadable.iter().map(|one| one.file.as_path()).collect();
-        dataset.part(|index| !left_out.contains(dataset.samples()[index].path.as_path()))
+        dataset.part(|index| !left_out.contains(dataset.samples()[index].location.path()))
     }
 
     /// The rows of a part of the data set that these features are of.
@@ -110,17 +105,8 @@ fn key(inference: &Inference, dataset: &Dataset) -> Result<String> {
     let (config, data) = (&inference.config, &inference.config.data);
     let mut images = String::new();
     for sample in dataset.samples() {
-        let (size, changed) = match fs::metadata(&sample.path) {
-            Ok(meta) => {
-                let since = meta
-                    .modified()
-                    .ok()
-                    .and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-                (meta.len(), since.map_or(0, |since| since.as_nanos()))
-            }
-            Err(_) => (0, 0), // reading it will say more
-        };
-        images += &format!("{}\t{size}\t{changed}\n", sample.path.display());
+        let (size, changed) = sample.location.stamp(); // zeros where it cannot be told: reading it will say more
+        images += &format!("{}\t{size}\t{changed}\n", sample.location.path().display());
     }
     let key = serde_json::json!({
         "weights": sha256_file(&inference.file)?,

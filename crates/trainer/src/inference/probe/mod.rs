@@ -197,12 +197,15 @@ impl Inference {
 
     /// A manifest, and a folder without parts, yield the same images whatever split is asked for.
     fn refuse_overlap(&self, train: &Dataset, test: &Dataset) -> Result<(), InputError> {
-        let trained: std::collections::HashSet<_> =
-            train.samples().iter().map(|sample| &sample.path).collect();
+        let trained: std::collections::HashSet<_> = train
+            .samples()
+            .iter()
+            .map(|sample| sample.location.path())
+            .collect();
         let Some(both) = test
             .samples()
             .iter()
-            .find(|sample| trained.contains(&sample.path))
+            .find(|sample| trained.contains(sample.location.path()))
         else {
             return Ok(());
         };
@@ -210,7 +213,7 @@ impl Inference {
             "{:?} gives images that are trained on, such as {}; give a data set with two parts: a folder with \
              sub-folders `train` and `test`, or a named one",
             self.config.test_split,
-            both.path.display()
+            both.location.path().display()
         );
         Err(InputError::config("test_split", message))
     }

@@ -92,7 +92,9 @@ fn every_encoder_and_decoder_is_trained_saved_and_read() {
         let encoder = encoder.keys().filter(|name| name.starts_with("encoder."));
         assert_eq!(weights.encoder.len(), encoder.count(), "{name}");
         let image = config.data.path.as_ref().unwrap().join("000.png");
-        let rows = trained.reconstruct(&[image], &Hide::Patches(vec![0, 3])).unwrap();
+        let rows = trained
+            .reconstruct(&[image.into()], &Hide::Patches(vec![0, 3]))
+            .unwrap();
         assert!(rows[0].loss.is_finite(), "{name}");
     }
 }

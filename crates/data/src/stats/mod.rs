@@ -1,9 +1,14 @@
-//! Mean and standard deviation of a data set's channels.
+//! Mean and standard deviation of a data set's channels, and what else there is to know of its images.
+
+mod survey;
 
 use rayon::prelude::*;
 
 use crate::dataset::Dataset;
 use crate::error::DataError;
+use crate::threads::workers;
+
+pub use survey::{Survey, survey};
 
 /// Mean and population standard deviation of each channel over all pixels of all images at their full
 /// size, with pixels in `[0, 1]`: values for `data.mean` and `data.std`.
@@ -18,13 +23,8 @@ pub fn channel_stats(dataset: &Dataset) -> Result<(Vec<f64>, Vec<f64>), DataErro
         let problem = format!("{}: no images to take statistics of", dataset.origin().display());
         return Err(DataError::TooFewSamples { problem });
     }
-    let pool = rayon::ThreadPoolBuilder::new()
-        .build()
-        .map_err(|error| DataError::Loader {
-            problem: format!("cannot start workers: {error}"),
-        })?;
     let channels = dataset.color().channels();
-    let counts = pool.install(|| {
+    let counts = workers(0)?.install(|| {
         (0..dataset.len())
             .into_par_iter()
             .map(|index| dataset.load(index).map(|image| count(image.pixels(), channels)))

@@ -1,0 +1,115 @@
+//! Tar shards in the layout of webdataset: `key.jpg` with `key.cls` or `key.json`, read in place.
+//!
+//! The first use of a shard reads its headers and leaves an index in the cache; from then on order, random access and
+//! the exact middle of an epoch cost what they cost with a folder.
+
+mod braces;
+mod index;
+mod names;
+mod samples;
+mod scan;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use super::table::{Row, Table};
+use crate::error::DataError;
+use crate::storage::{Client, Location, Retry, Shard};
+use crate::threads::workers;
+
+use index::Cache;
+use samples::{CLASS, Sample};
+
+/// Shards that are asked for at the same time: servers answer slowly, but many at once.
+const AT_ONCE: usize = 16;
+
+/// Smaller files are scanned as fast as their index would be read.
+const WORTH_AN_INDEX: u64 = 16 << 20;
+
+/// The column that classes are read from where `labels.columns` names no other.
+const LABEL: &str = "label";
+
+/// More different fields than this are no table.
+const MOST_FIELDS: usize = 1000;
+
+/// The images of the shards that `path` names, or `None` where `path` means something else.
+///
+/// Columns are the fields of the `.json` members, `cls`, and `label`, which is `cls` where no `.json` has it.
+pub(super) fn read(path: &Path, split: &str) -> Result<Option<Table>, DataError> {
+    let Some(names) = names::find(path, split)? else {
+        return Ok(None);
+    };
+    let cache = super::named::cache_home("shards").map(|folder| Cache {
+        folder,
+        from_bytes: WORTH_AN_INDEX,
+    });
+    open(path, &names, &Client::new(Retry::default()), cache.as_ref()).map(Some)
+}
+
+fn open(path: &Path, names: &[String], client: &Client, cache: Option<&Cache>) -> Result<Table, DataError> {
+    let one = |name: &String| -> Result<Listed, DataError> {
+        let shard = Arc::new(Shard::open(name, client)?);
+        let samples = index::indexed(&shard, cache)?;
+        Ok((shard, samples))
+    };
+    // All of them, so that the error is that of the first in order, whichever was met first.
+    let shards: Vec<_> =
+        workers(AT_ONCE.min(names.len()))?.install(|| names.par_iter().with_max_len(1).map(one).collect());
+    table(path, shards.into_iter().collect::<Result<_, _>>()?)
+}
+
+/// A shard and its images.
+type Listed = (Arc<Shard>, Vec<Sample>);
+
+fn table(path: &Path, shards: Vec<Listed>) -> Result<Table, DataError> {
+    let fields = shards
+        .iter()
+        .flat_map(|(_, samples)| samples)
+        .flat_map(|sample| sample.cells.keys());
+    let mut header: BTreeSet<String> = BTreeSet::new();
+    for field in fields {
+        if !header.contains(field) {
+            header.insert(field.clone());
+        }
+        if header.len() > MOST_FIELDS {
+            return Err(DataError::BadPath {
+                path: path.to_owned(),
+                problem: format!("its .json members have more than {MOST_FIELDS} different fields"),
+            });
+        }
+    }
+    let class_is_label = header.contains(CLASS) && !header.contains(LABEL);
+    if class_is_label {
+        header.insert(LABEL.to_owned());
+    }
+    let header: Vec<String> = header.into_iter().collect();
+    let mut rows = Vec::new();
+    for (shard, samples) in shards {
+        rows.extend(samples.into_iter().map(|sample| {
+            let cell = |column: &String| {
+                let field = if class_is_label && column == LABEL {
+                    CLASS
+                } else {
+                    column
+                };
+                sample.cells.get(field).map_or("", String::as_str)
+            };
+            Row {
+                line: None,
+                location: Location::member(&shard, &sample.name, sample.offset, sample.len),
+                cells: header.iter().map(cell).collect(),
+                name: sample.name,
+            }
+        }));
+    }
+    Ok(Table {
+        source: PathBuf::from(path),
+        header,
+        rows,
+    })
+}

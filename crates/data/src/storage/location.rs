@@ -1,0 +1,87 @@
+//! Where the bytes of one image are.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::UNIX_EPOCH;
+
+use fcmae_random::hash64;
+
+use super::Shard;
+use crate::error::DataError;
+
+/// Where the bytes of one image are: a file, or a member of a tar shard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Location {
+    path: PathBuf,
+    member: Option<Member>,
+}
+
+/// A range of a shard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Member {
+    shard: Arc<Shard>,
+    offset: u64,
+    len: u64,
+}
+
+impl Location {
+    /// `len` bytes of `shard` from `offset` on, which the archive calls `name`.
+    pub(crate) fn member(shard: &Arc<Shard>, name: &str, offset: u64, len: u64) -> Location {
+        Location {
+            path: Path::new(shard.name()).join(name),
+            member: Some(Member {
+                shard: shard.clone(),
+                offset,
+                len,
+            }),
+        }
+    }
+
+    /// The file; a member of a shard reads as `<shard>.tar/<member>`, which is a name and no file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// All bytes.
+    ///
+    /// # Errors
+    /// [`DataError::Read`] or [`DataError::Fetch`].
+    pub fn read(&self) -> Result<Vec<u8>, DataError> {
+        match &self.member {
+            None => std::fs::read(&self.path).map_err(|source| DataError::Read {
+                file: self.path.clone(),
+                source,
+            }),
+            Some(member) => member.shard.read(member.offset, member.len),
+        }
+    }
+
+    /// Bytes, and a number that changes when the file or shard does (its time of change); zeros where it cannot
+    /// be told.
+    #[must_use]
+    pub fn stamp(&self) -> (u64, u64) {
+        match &self.member {
+            Some(member) => (member.len, hash64(member.shard.stamp().as_bytes())),
+            None => std::fs::metadata(&self.path).map_or((0, 0), |meta| (meta.len(), changed(&meta))),
+        }
+    }
+}
+
+/// Nanoseconds from 1970 to the last change; 0 where the file system does not tell.
+pub(super) fn changed(meta: &std::fs::Metadata) -> u64 {
+    let since = meta
+        .modified()
+        .ok()
+        .and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    since.map_or(0, |since| since.as_nanos() as u64)
+}
+
+impl<P: Into<PathBuf>> From<P> for Location {
+    fn from(path: P) -> Location {
+        Location {
+            path: path.into(),
+            member: None,
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! Bytes of images: whole files, and ranges of shards on disk or behind HTTP.
+
+mod http;
+mod location;
+mod shard;
+#[cfg(test)]
+pub(crate) mod testing;
+
+pub use location::Location;
+
+pub(crate) use http::{Client, Retry, is_url};
+pub(crate) use shard::Shard;

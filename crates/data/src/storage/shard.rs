@@ -1,0 +1,95 @@
+//! One archive: its length, a stamp that changes with it, and any range of its bytes.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use super::http::{Client, Remote, is_url};
+use super::location::changed;
+use crate::error::DataError;
+
+/// A tar file on disk or behind HTTP.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Shard {
+    /// A path or a URL.
+    name: String,
+    bytes: u64,
+    stamp: String,
+    /// `None`: a file.
+    remote: Option<Remote>,
+}
+
+impl Shard {
+    /// Finds out length and stamp.
+    pub(crate) fn open(name: &str, client: &Client) -> Result<Shard, DataError> {
+        if is_url(name) {
+            let (remote, bytes, stamp) = client.open(name)?;
+            return Ok(Shard {
+                name: name.to_owned(),
+                bytes,
+                stamp,
+                remote: Some(remote),
+            });
+        }
+        let meta = std::fs::metadata(name).map_err(|source| failed(name, source))?;
+        if !meta.is_file() {
+            return Err(DataError::Shard {
+                shard: name.to_owned(),
+                problem: "is no file".to_owned(),
+            });
+        }
+        Ok(Shard {
+            name: name.to_owned(),
+            bytes: meta.len(),
+            stamp: changed(&meta).to_string(),
+            remote: None,
+        })
+    }
+
+    /// The path or URL, as it was given.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Length of the whole archive.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Changes when the archive does: time of change, or what the server says of its version.
+    pub(crate) fn stamp(&self) -> &str {
+        &self.stamp
+    }
+
+    /// Whether it lies behind HTTP.
+    pub(crate) fn is_remote(&self) -> bool {
+        self.remote.is_some()
+    }
+
+    /// How many bytes are best read at a time when only headers are wanted.
+    pub(crate) fn window(&self) -> u64 {
+        // A request costs as much time as some hundred KiB; a page of a file costs nearly nothing.
+        if self.remote.is_some() { 256 << 10 } else { 4 << 10 }
+    }
+
+    /// The bytes `offset..offset + len`, which lie inside the archive.
+    pub(crate) fn read(&self, offset: u64, len: u64) -> Result<Vec<u8>, DataError> {
+        if let Some(remote) = &self.remote {
+            return remote.range(offset, len);
+        }
+        // Opened for each read: thousands of shards would not fit the limit of open files.
+        let read = || {
+            let mut bytes = vec![0; len as usize];
+            File::open(&self.name)?.read_exact_at(&mut bytes, offset)?;
+            Ok(bytes)
+        };
+        read().map_err(|source| failed(&self.name, source))
+    }
+}
+
+fn failed(name: &str, source: std::io::Error) -> DataError {
+    DataError::Read {
+        file: Path::new(name).to_owned(),
+        source,
+    }
+}
