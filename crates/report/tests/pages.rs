@@ -52,7 +52,7 @@ fn a_whole_run_is_told_whole() {
     // loss; top-1, F1 (AUROC has no number); distance, dead, two profiles; lr, gradients, speed, waiting
     assert_eq!(charts(&page), 1 + 2 + 4 + 4);
     assert_eq!(page.matches("data:image/png;base64,").count(), 2 + 3);
-    assert!(!page.contains("data-growing"));
+    assert!(!page.contains("<body data-growing"));
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn a_young_run_has_what_there_is() {
     fs::create_dir(&folder).unwrap();
     fs::write(folder.join("config.toml"), support::config("young")).unwrap();
     let empty = page(&folder);
-    contains(&empty, &["Pre-training, 0 of 4 epochs", "data-growing"]);
+    contains(&empty, &["Pre-training, 0 of 4 epochs", "<body data-growing"]);
     assert_eq!(charts(&empty), 0);
     assert!(!empty.contains("<h2>Loss</h2>") && !empty.contains("NaN") && !empty.contains(">inf"));
 
@@ -89,7 +89,7 @@ fn a_young_run_has_what_there_is() {
     let first = page(&folder);
     contains(
         &first,
-        &["Pre-training, 1 of 4 epochs", "about 37 s left", "<progress"],
+        &["Pre-training, 1 of 4 epochs", "about 38 s left", "<progress"],
     );
     assert_eq!(charts(&first), 11);
     assert!(!first.contains("NaN"));
