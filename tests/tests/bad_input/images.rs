@@ -19,7 +19,7 @@ fn folders_of_images() {
             args: &["pretrain", "tiny.toml", "--set", "data.path=nowhere"],
             says: &[
                 "nowhere: does not exist",
-                "`data.path` is an image folder or a manifest",
+                "`data.path` is an image folder, a manifest `.csv`, or tar shards",
             ],
         },
         Case {
@@ -168,9 +168,7 @@ fn nothing_but_broken_images_cannot_be_skipped() {
     let last = ran.stderr.lines().last().unwrap_or_default();
     assert_eq!(ran.code, Some(2), "{ran:?}");
     assert!(
-        last.starts_with(
-            "error: none of the 20 images can be used (`data.on_error` = \"skip\"); one of them: images/"
-        ),
+        last.starts_with("error: none of the 20 images can be used; one of them: images/"),
         "{ran:?}"
     );
 }

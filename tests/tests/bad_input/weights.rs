@@ -160,7 +160,9 @@ fn labelled_pictures_to_measure_on() {
                 what: "no data",
                 setup: nothing,
                 args: &["evaluate", "model.pth"],
-                says: &["no images given: set `data.path` to an image folder or a manifest"],
+                says: &[
+                    "no images given: set `data.path` to an image folder, a manifest `.csv` or tar shards",
+                ],
             },
             Case {
                 what: "pictures without labels",
