@@ -47,7 +47,7 @@ fn folders_of_images() {
             what: "a file that is neither folder nor manifest",
             setup: nothing,
             args: &["pretrain", "tiny.toml", "--set", "data.path=tiny.toml"],
-            says: &["tiny.toml: is neither a folder nor a `.csv` file"],
+            says: &["tiny.toml: is neither a folder nor a `.csv`, `.tar` or `.txt` file"],
         },
     ]);
 }
