@@ -219,6 +219,11 @@ fn running_statistics_follow_the_visible_sites_and_take_no_gradient() {
     );
     assert!(y.isfinite().all().int64_value(&[]) == 1);
     assert_eq!(statistic("bn.running_var"), before);
+
+    // the gradient of that step stands whatever moves the statistics before it is asked for
+    let _ = vs.variables()["bn.running_var"].shallow_clone().fill_(2.0);
+    y.sum(Kind::Float).backward();
+    assert_eq!(vs.variables()["bn.bias"].grad(), Tensor::from_slice(&[1f32; 3]));
 }
 
 /// Table 2e: SE and CBAM take ConvNeXt-B from 89 M to 109 M parameters, GRN adds next to nothing.

@@ -46,13 +46,13 @@ impl BatchNorm {
         if takes_batch {
             self.follow(&rows);
         }
-        // Where libtorch moves them, its backward pass forbids that anyone else does before.
-        let running = (!takes_batch).then_some((&self.running_mean, &self.running_var));
+        // Copies: libtorch's backward pass forbids that what it was given moves before.
+        let running = (!takes_batch).then(|| (self.running_mean.copy(), self.running_var.copy()));
         let y = rows.batch_norm(
             Some(&self.weight),
             Some(&self.bias),
-            running.map(|(mean, _)| mean),
-            running.map(|(_, var)| var),
+            running.as_ref().map(|(mean, _)| mean),
+            running.as_ref().map(|(_, var)| var),
             takes_batch,
             0.0,
             BATCH_NORM_EPS,
