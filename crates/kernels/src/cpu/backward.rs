@@ -4,17 +4,18 @@
 //! threads, so the result depends on nothing but instruction set and thread count.
 
 use super::buffer::Buffer;
+use super::columns::{Columns, pad_words, summed};
 use super::depthwise::{Halo, Start, convolve_tile, taps_first, weight_gradient};
 use super::epilogue::{Accumulate, HiddenGradient, Store};
 use super::forward::{First, Saved, grn_scale, padded};
 use super::gelu::gelu_with_derivative;
-use super::gemm::{BUNDLE, Extent, Left, Right, gemm, panels, whole};
+use super::gemm::{Extent, Left, Right, gemm, panels, whole};
 use super::isa::Kernel;
 use super::lanes::Lanes;
 use super::number::Number;
 use super::pack::{Matrix, Packed};
 use super::plan::{Group, Job, Shared, Sizes, on_threads};
-use super::rows::{add_rows, bundle_columns, normalise_backward, scale_rows, vectors};
+use super::rows::{add_rows, normalise_backward, scale_rows, vectors};
 use super::unfold::{Gradients, unfold};
 use crate::grn::GRN_EPS;
 
@@ -167,20 +168,20 @@ struct Scratch<T: Number> {
     /// Words `[rows, spread]`.
     calibrated: Buffer<f32>,
     dh_words: Buffer<f32>,
-    /// Words in bundles of columns, `[⌈C / 8⌉, rows, 8]`.
-    du_columns: Buffer<f32>,
-    normalised_columns: Buffer<f32>,
+    du_columns: Columns,
+    normalised_columns: Columns,
     halos: Vec<Halo>,
 }
 
 impl<T: Number> Scratch<T> {
-    fn new(call: &Call<T>, phases: [bool; 3]) -> Scratch<T> {
+    fn new<L: Lanes>(call: &Call<T>, phases: [bool; 3]) -> Scratch<T> {
         let s = call.job.sizes;
         let groups = call.job.split.groups.iter().flatten();
         let rows = call.job.split.group_rows(s);
         let words = |group: &Group| words_of::<T>(group.rows(s)) * group.images.len();
         let words = groups.map(words).max().unwrap_or(0);
-        let columns = s.c.next_multiple_of(BUNDLE) * words;
+        let columns = || Columns::new::<T, L>(s.c, if phases[1] { words } else { 0 });
+        let words = summed::<T, L>(words);
         let pairs = T::PER_WORD > 1 && phases[1];
         let has_hidden = phases[0] || phases[1];
         Scratch {
@@ -191,8 +192,8 @@ impl<T: Number> Scratch<T> {
             slope: room(has_hidden, rows * s.padded),
             calibrated: room(phases[1], words * s.spread),
             dh_words: room(pairs, words * s.spread),
-            du_columns: room(phases[1], columns),
-            normalised_columns: room(phases[1], columns),
+            du_columns: columns(),
+            normalised_columns: columns(),
             halos: match phases[2] {
                 true => (0..call.job.split.group_tiles())
                     .map(|_| Halo::new(s.p))
@@ -219,7 +220,7 @@ impl<T: Number> Kernel for Part<'_, T> {
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) {
         let (call, s) = (self.call, self.call.job.sizes);
-        let mut scratch = Scratch::new(call, self.phases);
+        let mut scratch = Scratch::new::<L>(call, self.phases);
         // SAFETY: this thread's own.
         let sums = unsafe { &mut *self.sums };
         for group in self.groups {
@@ -398,19 +399,26 @@ impl<T: Number> Call<'_, T> {
     ) {
         let s = self.job.sizes;
         let (rows, first_row) = (group.all_rows(s), group.first_row(s));
-        let words = words_of::<T>(group.rows(s)) * group.images.len();
+        let images = group.images.len();
+        let words = words_of::<T>(group.rows(s)) * images;
         // SAFETY: rows of the group only; `sums` are this thread's.
         unsafe {
             let normalised = self.saved.normalised.as_ptr().add(first_row * s.row);
-            columns::<T, L>(s, group, du, &mut scratch.du_columns);
-            columns::<T, L>(s, group, normalised, &mut scratch.normalised_columns);
+            scratch.du_columns.set::<T, L>(du, s.row, group.rows(s), images);
+            scratch
+                .normalised_columns
+                .set::<T, L>(normalised, s.row, group.rows(s), images);
+            pad_words::<T, L>(scratch.calibrated.as_mut_ptr(), s.spread, words);
             let dh_words: *const f32 = match T::PER_WORD {
                 1 => dh.cast(),
-                _ => scratch.dh_words.as_ptr(),
+                _ => {
+                    pad_words::<T, L>(scratch.dh_words.as_mut_ptr(), s.spread, words);
+                    scratch.dh_words.as_ptr()
+                }
             };
             let extent = Extent {
                 rows: s.c,
-                k: words,
+                k: summed::<T, L>(words),
                 cols: s.padded,
             };
             for (left, right, to) in [
@@ -422,7 +430,7 @@ impl<T: Number> Call<'_, T> {
                     stride: s.padded,
                     is_first: sums.is_empty,
                 };
-                let left = Left::columns(left.as_ptr(), words);
+                let left = left.left::<T, L>(words);
                 let right = Right::in_place::<L>(right, s.spread);
                 whole::<T, L, _>(extent, left, right, &mut epilogue);
             }
@@ -469,20 +477,6 @@ impl<T: Number> Call<'_, T> {
                 let (all, dx) = (self.dd.at(0).cast_const(), self.dx.at(offset));
                 convolve_tile::<f32, T, T, L>(halo, all, self.taps.as_ptr(), s.c, beside, dx);
             }
-        }
-    }
-}
-
-/// Rows of a group, `row` numbers each, as words in bundles of columns.
-#[inline(always)]
-unsafe fn columns<T: Number, L: Lanes>(s: &Sizes, group: &Group, from: *const T, to: &mut [f32]) {
-    let (rows, images) = (group.rows(s), group.images.len());
-    let words = words_of::<T>(rows);
-    for i in 0..images {
-        // SAFETY: the caller's; `to` holds the words of a group.
-        unsafe {
-            let from = from.add(i * rows * s.row);
-            bundle_columns::<T, L>(from, s.row, rows, s.c, to.as_mut_ptr(), i * words, images * words);
         }
     }
 }

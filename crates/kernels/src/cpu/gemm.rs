@@ -1,7 +1,7 @@
 //! Matrix products with an epilogue: `C[rows, cols] = A[rows, k]·B[k, cols]`, and what is done with a finished tile.
 //!
 //! A tile is `ROWS × 3` vectors and stays in registers over the whole of `k`. `A` is read one broadcast per word: in
-//! place, or where its columns are the rows of the product, from bundles of eight of them. `B` is either packed into
+//! place, or where its columns are the rows of the product, as [`columns`](super::columns) laid them out. `B` is either packed into
 //! panels of three vectors (weights) or read in place row by row (activations, in weight gradients).
 //!
 //! Everything is counted in words (see [`Number`]): with bf16, `k` is half as long and each step adds two products.
@@ -23,7 +23,7 @@ pub(super) const fn panel_width<L: Lanes>() -> usize {
     WIDTH * L::N
 }
 
-/// Rows of the largest tile, and of a bundle: rows that [`bundle_columns`](super::rows::bundle_columns) brings together.
+/// Rows of the largest tile, and of a bundle: columns that [`Columns`](super::columns::Columns) brings together.
 pub(super) const BUNDLE: usize = 8;
 
 /// The left operand: word `(i, k)` is at `(i / 8)·bundle + (i % 8)·row + k·col`.
@@ -47,8 +47,8 @@ impl Left {
         }
     }
 
-    /// Columns of a matrix with `k` rows of words, as `bundle_columns` wrote them: they are the rows of the product.
-    pub(super) fn columns(start: *const f32, k: usize) -> Left {
+    /// Bundles of eight rows of `k` words, `[⌈rows / 8⌉, k, 8]`.
+    pub(super) fn bundles(start: *const f32, k: usize) -> Left {
         Left {
             start,
             bundle: BUNDLE * k,

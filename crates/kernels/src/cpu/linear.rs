@@ -9,14 +9,15 @@ use fcmae_torch_ext::{Backward, attach, parallel_for};
 use tch::{Kind, Tensor};
 
 use super::buffer::Buffer;
+use super::columns::{Columns, pad_words, summed};
 use super::epilogue::{Accumulate, Store};
-use super::gemm::{BUNDLE, Extent, Left, Right, spread, whole};
+use super::gemm::{Extent, Left, Right, spread, whole};
 use super::isa::{Isa, Kernel};
 use super::lanes::Lanes;
 use super::number::{Bf16, Number};
 use super::pack::{Matrix, Packed};
 use super::plan::{Shared, chunks, on_threads};
-use super::rows::{add_rows, bundle_columns, pad, pair_rows, scale_rows};
+use super::rows::{add_rows, pad, pair_rows, scale_rows};
 use super::tensor::{fresh, is_plain, numbers, numbers_mut};
 use crate::profile;
 
@@ -265,8 +266,8 @@ impl<T: Number, R: Rows> Kernel for Backwards<'_, T, R> {
         let rows = self.job.chunk();
         let words = rows.div_ceil(T::PER_WORD);
         let mut x: Buffer<T> = Buffer::new(rows * width);
-        let mut x_words: Buffer<f32> = Buffer::new(words * spread(k));
-        let mut dy_columns: Buffer<f32> = Buffer::new(words * o.next_multiple_of(BUNDLE));
+        let mut x_words: Buffer<f32> = Buffer::new(summed::<T, L>(words) * spread(k));
+        let mut dy_columns = Columns::new::<T, L>(o, words);
         let mut padded: Buffer<T> = Buffer::new(if o == dy_width { 0 } else { rows * dy_width });
         // SAFETY: this thread's own.
         let sums = unsafe { &mut *self.sums };
@@ -282,7 +283,8 @@ impl<T: Number, R: Rows> Kernel for Backwards<'_, T, R> {
                     self.job.rows.read(self.x.as_ptr(), row, to.add(i * width));
                 }
                 pair_rows::<T, L>(x.as_ptr(), width, rows, k, x_words.as_mut_ptr(), spread(k));
-                bundle_columns::<T, L>(dy, o, rows, o, dy_columns.as_mut_ptr(), 0, words);
+                pad_words::<T, L>(x_words.as_mut_ptr(), spread(k), words);
+                dy_columns.set::<T, L>(dy, o, rows, 1);
                 let mut epilogue = Accumulate {
                     c: sums.weight.as_mut_ptr(),
                     stride: k,
@@ -290,10 +292,10 @@ impl<T: Number, R: Rows> Kernel for Backwards<'_, T, R> {
                 };
                 let extent = Extent {
                     rows: o,
-                    k: words,
+                    k: summed::<T, L>(words),
                     cols: k,
                 };
-                let left = Left::columns(dy_columns.as_ptr(), words);
+                let left = dy_columns.left::<T, L>(words);
                 let right = Right::in_place::<L>(x_words.as_ptr(), spread(k));
                 whole::<T, L, _>(extent, left, right, &mut epilogue);
                 is_first = false;

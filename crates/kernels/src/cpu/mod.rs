@@ -3,6 +3,7 @@
 
 mod backward;
 mod buffer;
+mod columns;
 mod depthwise;
 mod epilogue;
 mod forward;

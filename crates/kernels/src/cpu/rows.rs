@@ -1,6 +1,5 @@
 //! Small loops over rows: LayerNorm forward and backward, sums, and rows in pairs for products over rows.
 
-use super::gemm::BUNDLE;
 use super::lanes::Lanes;
 use super::number::Number;
 use crate::pointwise::LAYER_NORM_EPS;
@@ -155,38 +154,9 @@ pub(super) unsafe fn pair_rows<T: Number, L: Lanes>(
     }
 }
 
-/// The same words in bundles of eight columns: `[⌈c / 8⌉, words, 8]`, as [`Left::columns`](super::gemm::Left::columns)
-/// reads them. Word `first` of `words` is where these rows begin.
-#[inline(always)]
-pub(super) unsafe fn bundle_columns<T: Number, L: Lanes>(
-    from: *const T,
-    stride: usize,
-    rows: usize,
-    c: usize,
-    to: *mut f32,
-    first: usize,
-    words: usize,
-) {
-    // SAFETY: the caller's: room for `⌈c / 8⌉·words·8` words.
-    unsafe {
-        for (at, n) in vectors::<L>(c) {
-            for word in 0..rows.div_ceil(T::PER_WORD) {
-                let both = word_rows::<T, L>(from.add(at), stride, rows, word, n);
-                let mut columns = std::mem::MaybeUninit::<[f32; 16]>::uninit();
-                T::store_words::<L>(columns.as_mut_ptr().cast(), both);
-                for bundle in 0..n.div_ceil(BUNDLE) {
-                    let to = to.add((at / BUNDLE + bundle) * words * BUNDLE + (first + word) * BUNDLE);
-                    let columns = columns.as_ptr().cast::<f32>().add(bundle * BUNDLE);
-                    std::ptr::copy_nonoverlapping(columns, to, BUNDLE);
-                }
-            }
-        }
-    }
-}
-
 /// A vector of columns of the rows of a word; a missing row is zero.
 #[inline(always)]
-unsafe fn word_rows<T: Number, L: Lanes>(
+pub(super) unsafe fn word_rows<T: Number, L: Lanes>(
     from: *const T,
     stride: usize,
     rows: usize,

@@ -49,7 +49,8 @@ impl Operation<'_> {
         });
         let leaves: Vec<Tensor> = inputs.map(|t| t.set_requires_grad(true)).collect();
         let y = of(&leaves);
-        let probe = random(99, &y.size(), 1.0).to_kind(rounded).to_kind(exact);
+        // Positive: else the gradient of a single bias, their sum, may happen to be next to nothing.
+        let probe = random(99, &y.size(), 1.0).abs().to_kind(rounded).to_kind(exact);
         (&y * probe).sum(exact).backward();
         let gradients = leaves.iter().map(Tensor::grad);
         std::iter::once(y.detach()).chain(gradients).collect()

@@ -50,6 +50,10 @@ pub(crate) trait Lanes: Copy {
     ) {
         unreachable!("only where HAS_TILES")
     }
+    /// Columns of `TILE` vectors of `TILE` numbers, as vectors.
+    unsafe fn transpose(_tile: [Self::V; TILE]) -> [Self::V; TILE] {
+        unreachable!("only where HAS_TILES")
+    }
 
     unsafe fn splat(value: f32) -> Self::V;
     /// Reads `N` numbers.

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Lanes, tiles};
+use super::{Lanes, TILE, tiles};
 
 /// AVX2 and FMA: 8 numbers, 16 registers.
 #[derive(Clone, Copy)]
@@ -211,6 +211,42 @@ impl<const BF16: bool, const AMX: bool> Lanes for Avx512<BF16, AMX> {
         to: *mut f32,
     ) {
         unsafe { tiles::multiply::<W>(steps, a, a_row, b, b_row, to) }
+    }
+    #[inline(always)]
+    unsafe fn transpose(rows: [__m512; TILE]) -> [__m512; TILE] {
+        const EVEN: i32 = 0x88;
+        const ODD: i32 = 0xdd;
+        unsafe {
+            // Quarter `q` of `quads[4g + k]` is column `4q + k` of the rows `4g .. 4g + 4`.
+            let mut quads = rows;
+            for (quad, rows) in quads.chunks_exact_mut(4).zip(rows.chunks_exact(4)) {
+                let low = _mm512_castps_pd(_mm512_unpacklo_ps(rows[0], rows[1]));
+                let low_2 = _mm512_castps_pd(_mm512_unpacklo_ps(rows[2], rows[3]));
+                let high = _mm512_castps_pd(_mm512_unpackhi_ps(rows[0], rows[1]));
+                let high_2 = _mm512_castps_pd(_mm512_unpackhi_ps(rows[2], rows[3]));
+                quad[0] = _mm512_castpd_ps(_mm512_unpacklo_pd(low, low_2));
+                quad[1] = _mm512_castpd_ps(_mm512_unpackhi_pd(low, low_2));
+                quad[2] = _mm512_castpd_ps(_mm512_unpacklo_pd(high, high_2));
+                quad[3] = _mm512_castpd_ps(_mm512_unpackhi_pd(high, high_2));
+            }
+            let mut columns = rows;
+            for k in 0..4 {
+                let [a, b, c, d] = [quads[k], quads[4 + k], quads[8 + k], quads[12 + k]];
+                let (upper, lower) = (
+                    _mm512_shuffle_f32x4::<EVEN>(a, b),
+                    _mm512_shuffle_f32x4::<EVEN>(c, d),
+                );
+                columns[k] = _mm512_shuffle_f32x4::<EVEN>(upper, lower);
+                columns[8 + k] = _mm512_shuffle_f32x4::<ODD>(upper, lower);
+                let (upper, lower) = (
+                    _mm512_shuffle_f32x4::<ODD>(a, b),
+                    _mm512_shuffle_f32x4::<ODD>(c, d),
+                );
+                columns[4 + k] = _mm512_shuffle_f32x4::<EVEN>(upper, lower);
+                columns[12 + k] = _mm512_shuffle_f32x4::<ODD>(upper, lower);
+            }
+            columns
+        }
     }
 
     #[inline(always)]
