@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
@@ -77,6 +77,20 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
         bail!("`{}` failed ({status})", line(command));
     }
     Ok(())
+}
+
+/// Asks a child to stop.
+pub(crate) fn terminate(child: &mut Child) {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Pid, Signal, kill_process};
+        // it may be over already
+        let _ = kill_process(Pid::from_child(child), Signal::TERM);
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = child.kill();
+    }
 }
 
 /// Runs quietly and gives back stdout.

@@ -39,13 +39,18 @@ pub(crate) fn run(verb: &str, args: &Args) -> Result<()> {
 
 /// `run`, with the quick start's config where none is given.
 pub(crate) fn pretrain(args: &Args) -> Result<()> {
-    let quickstart = PathBuf::from(paths::display(&paths::checkout().join(QUICKSTART)));
+    let quickstart = quickstart();
     run(
         "pretrain",
         &Args {
             args: with_config(&args.args, &quickstart),
         },
     )
+}
+
+/// The quick start's config.
+pub(crate) fn quickstart() -> PathBuf {
+    PathBuf::from(paths::display(&paths::checkout().join(QUICKSTART)))
 }
 
 /// Builds the program in release mode, libtorch first; returns where it is.

@@ -51,7 +51,7 @@ pub struct DataConfig {
     pub jpeg: JpegDecoder,
     /// Whether decoded images are kept for the next epoch. Never changes a result.
     pub cache: Cache,
-    /// Most memory the cache may take, in MiB; images beyond it are decoded anew.
+    /// Most memory or disk space the cache may take, in MiB; images beyond it are decoded anew.
     pub cache_mib: usize,
 }
 
@@ -75,6 +75,8 @@ pub enum Cache {
     None,
     /// Decoded images stay in memory until `cache_mib` are full.
     Memory,
+    /// Decoded images go to a file in the cache folder until `cache_mib` are full; it is gone with the process.
+    Disk,
 }
 
 impl Default for DataConfig {

@@ -12,7 +12,7 @@ use crate::decode::{DecodeOptions, decode_with};
 use crate::error::DataError;
 use crate::image::{Color, Image};
 use crate::labels::{LabelConfig, LabelKind};
-use crate::source::{self, Listing};
+use crate::source::{self, Listing, cache_home};
 use crate::storage::Location;
 
 /// One image of a [`Dataset`].
@@ -124,19 +124,14 @@ impl Dataset {
                 id: id as u64,
             })
             .collect();
-        let cache = (config.cache == Cache::Memory).then(|| {
-            Arc::new(ImageCache::new(
-                samples.len(),
-                config.cache_mib.saturating_mul(1 << 20),
-            ))
-        });
+        let cache = open_cache(config, samples.len())?;
         Ok(Dataset {
             origin: origin.to_owned(),
             samples,
             class_names: listing.class_names,
             label_kind: labels.map(|labels| labels.kind),
             decode: config.decode_options(),
-            cache,
+            cache: cache.map(Arc::new),
         })
     }
 
@@ -300,6 +295,25 @@ impl Dataset {
 }
 
 /// A data set that is only a list: `count` samples per label.
+fn open_cache(config: &DataConfig, samples: usize) -> Result<Option<ImageCache>, DataError> {
+    let bytes = (config.cache_mib as u64).saturating_mul(1 << 20);
+    Ok(match config.cache {
+        Cache::None => None,
+        Cache::Memory => Some(ImageCache::in_memory(samples, bytes)),
+        Cache::Disk => {
+            let folder = cache_home("decoded").ok_or(DataError::NoDataHome)?;
+            let opened = ImageCache::on_disk(samples, bytes, &folder);
+            Some(opened.map_err(|error| DataError::BadPath {
+                problem: format!(
+                    "{}: no room for decoded images ({error}); set data.cache or FCMAE_CACHE",
+                    folder.display()
+                ),
+                path: folder,
+            })?)
+        }
+    })
+}
+
 #[cfg(test)]
 pub(crate) fn listed(counts: &[(Option<u32>, usize)]) -> Dataset {
     let labels = counts

@@ -67,7 +67,7 @@ fn workers_prefetch_and_cache_change_nothing() {
     let root = folder(11);
     let base = config(root.path());
     let expected = take(&open(&base), options(&base), Position::default(), 7);
-    for (workers, prefetch, cache) in [(1, 1, Cache::None), (5, 3, Cache::Memory), (0, 8, Cache::Memory)] {
+    for (workers, prefetch, cache) in [(1, 1, Cache::None), (5, 3, Cache::Memory), (0, 8, Cache::Disk)] {
         // A MiB holds all of these images; with none, every second use decodes again.
         for cache_mib in [0, 1] {
             let config = DataConfig {

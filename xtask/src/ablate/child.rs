@@ -90,23 +90,11 @@ fn wait(child: &mut Child, signals: &Signals) -> Result<ExitStatus> {
             return Ok(status);
         }
         if signals.terminated.load(Ordering::SeqCst) && !is_told {
-            terminate(child);
+            process::terminate(child);
             is_told = true;
         }
         thread::sleep(Duration::from_millis(10));
     }
-}
-
-#[cfg(unix)]
-fn terminate(child: &Child) {
-    use rustix::process::{Pid, Signal, kill_process};
-    // it may be over already
-    let _ = kill_process(Pid::from_child(child), Signal::TERM);
-}
-
-#[cfg(not(unix))]
-fn terminate(child: &mut Child) {
-    let _ = child.kill();
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! `bench`: whole steps, memory, mask ratios, predictions, single kernels, the loader; what is compared is measured in one run.
+//! `bench`: whole steps, memory, mask ratios, predictions, single kernels, the loader, a long run; what is compared is measured in one run.
 
 mod data;
 mod job;
@@ -8,6 +8,7 @@ mod predict;
 mod programs;
 mod ratio;
 pub(crate) mod report;
+mod soak;
 mod step;
 
 use anyhow::Result;
@@ -36,6 +37,8 @@ enum What {
     Kernels(kernels::Options),
     /// Images per second of the loader, of its parts, and of torchvision's `ImageFolder` in a `DataLoader`
     Data(data::Options),
+    /// A long training: do memory, file handles and throughput stay where they are?
+    Soak(soak::Options),
 }
 
 /// Measures, prints a table, writes the numbers.
@@ -47,5 +50,6 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         What::Predict(options) => predict::run(options),
         What::Kernels(options) => kernels::run(options),
         What::Data(options) => data::run(options),
+        What::Soak(options) => soak::run(options),
     }
 }
