@@ -72,9 +72,9 @@ mod tensorboard;
 pub use bench::{StepBench, StepTask, StepTime, bench_step};
 pub use config::{
     CheckpointConfig, ClassWeighting, ClassWeights, EmaConfig, FinetuneConfig, FinetuneLogConfig,
-    FinetuneLossConfig, FinetuneOptimizerConfig, FinetuneScheduleConfig, FinetuneTrainConfig, LogConfig,
-    LossConfig, Metric, MonitorConfig, MonitorKnnConfig, OptimizerConfig, Precision, PretrainConfig,
-    ScheduleConfig, SelectionConfig, TrainConfig, ValidationConfig, origins,
+    FinetuneLossConfig, FinetuneOptimizerConfig, FinetuneScheduleConfig, FinetuneTrainConfig, GuardConfig,
+    LogConfig, LossConfig, Metric, MonitorConfig, MonitorKnnConfig, OnBadStep, OptimizerConfig, Precision,
+    PretrainConfig, ScheduleConfig, SelectionConfig, TrainConfig, ValidationConfig, origins,
 };
 pub use error::{InputError, List};
 pub use evaluation::Hide;
@@ -95,7 +95,7 @@ pub use optimizer::{Optimizer, Parameter, Share};
 pub use pretrain::pretrain;
 pub use pretrained::{Pretrained, find_weights};
 pub use progress::{News, Progress, Shown, Verbosity, duration};
-pub use run::{RunOptions, Source, Start};
+pub use run::{Replay, ReplayedBatch, RunOptions, Seen, Source, Start, replay};
 pub use run_folder::{RunFolder, fresh_name};
 pub use schedule::{Schedule, scaled_lr};
 pub use state::{DataStamp, EpochSums, HeldOut, State};
