@@ -59,6 +59,8 @@ enum Verb {
     Finetune(program::Args),
     /// Prove the masking on this machine for a config [passed to `fcmae verify`]
     Verify(program::Args),
+    /// Run a refused step again and say where its numbers go wrong [passed to `fcmae replay`]
+    Replay(program::Args),
     /// Picture and loss for an image or a folder [passed to `fcmae reconstruct`]
     Reconstruct(program::Args),
     /// What a classifier gets right [passed to `fcmae evaluate`]
@@ -114,6 +116,7 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Pretrain(args) => program::pretrain(&args),
         Verb::Finetune(args) => program::run("finetune", &args),
         Verb::Verify(args) => program::run("verify", &args),
+        Verb::Replay(args) => program::run("replay", &args),
         Verb::Reconstruct(args) => program::run("reconstruct", &args),
         Verb::Evaluate(args) => program::run("evaluate", &args),
         Verb::Predict(args) => program::run("predict", &args),
