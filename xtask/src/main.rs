@@ -12,6 +12,7 @@ use clap::{Parser, Subcommand};
 
 mod ablate;
 mod bench;
+mod chaos;
 mod check;
 mod cpu_wheel;
 mod data;
@@ -81,6 +82,8 @@ enum Verb {
     Convert(program::Args),
     /// Train and measure every cell of a matrix file, e.g. a table of the paper
     Ablate(ablate::Args),
+    /// Kill pre-training, packing and converting at random moments, carry them on, and compare what they leave
+    Chaos(chaos::Args),
     /// Run all tests: `cargo test --workspace --no-fail-fast`
     Test(test::Args),
     /// Formatting, house rules, clippy and docs, the cheapest first
@@ -127,6 +130,7 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Inspect(args) => program::run("inspect", &args),
         Verb::Convert(args) => program::run("convert", &args),
         Verb::Ablate(args) => ablate::run(&args),
+        Verb::Chaos(args) => chaos::run(&args),
         Verb::Test(args) => test::run(&args),
         Verb::Check(args) => check::run(&args),
         Verb::Tidy => tidy::run(),

@@ -14,6 +14,7 @@
 //! | [`State`] | where a run stands: step, smoothed loss, machine, config |
 //! | [`Record`] | a line of `metrics.jsonl`; [`EventWriter`] writes the same for TensorBoard |
 //! | [`StopFlag`], [`SaveFlag`] | a signal or another thread asks the run to save itself and return, or to go on |
+//! | [`GuardConfig`], [`replay`](replay()) | a step whose loss or gradients are not finite is refused, kept, and run again |
 //! | [`News`] | what a run says, for a display of its own |
 //!
 //! **The promise.** A run that is stopped anywhere (a signal, a kill, a full disk) and started again ends with the
