@@ -235,7 +235,7 @@ fn kills_at_random_moments_lose_nothing() {
     let chaos = [
         "chaos",
         "--kills",
-        "10",
+        "5",
         "--seed",
         "7",
         "--json",
@@ -247,7 +247,7 @@ fn kills_at_random_moments_lose_nothing() {
     let kills = |victim: &serde_json::Value| [victim["kills"].as_u64(), victim["survived"].as_u64()];
     assert_eq!(
         victims.iter().map(kills).collect::<Vec<_>>(),
-        [[Some(4); 2], [Some(2); 2], [Some(2); 2], [Some(2); 2]],
+        [[Some(2); 2], [Some(1); 2], [Some(1); 2], [Some(1); 2]],
         "{found}"
     );
     // the same pre-training, killed anywhere or while it writes
@@ -263,7 +263,8 @@ fn a_full_disk_stops_the_run_and_loses_nothing() {
     reach(&place, &mut running, 5);
     running.signal(Signal::KILL);
     let _ = running.finish();
-    let before = place.list("runs/tiny/checkpoints");
+    let mut before = place.list("runs/tiny/checkpoints");
+    before.retain(|name| !name.starts_with(".staging-")); // the kill's, removed by the next start
     let size = place.read("runs/tiny/checkpoints/last/model.safetensors").len();
 
     let full = place.run_with_file_limit((size / 1024) as u32, &RUN).ended(2);
