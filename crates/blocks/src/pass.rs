@@ -23,7 +23,10 @@ pub struct Pass<'a> {
 /// A look at what goes into each block and comes out of it, in the order of the forward pass, while the kernels
 /// compute it as ever.
 #[derive(Clone, Copy, Default)]
-pub struct Watch<'a>(Option<&'a dyn Fn(&str, Flow, &Tensor)>);
+pub struct Watch<'a>(Option<&'a See<'a>>);
+
+/// What is done with a block's name and features.
+type See<'a> = dyn Fn(&str, Flow, &Tensor) + 'a;
 
 /// Where a tensor was seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +40,7 @@ pub enum Flow {
 impl<'a> Watch<'a> {
     /// Hands a block's name (that of its parameters, without what follows it) and features to `see`.
     #[must_use]
-    pub fn by(see: &'a dyn Fn(&str, Flow, &Tensor)) -> Watch<'a> {
+    pub fn by(see: &'a See<'a>) -> Watch<'a> {
         Watch(Some(see))
     }
 
