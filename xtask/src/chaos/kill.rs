@@ -17,7 +17,7 @@ use super::victim::{Aim, Victim};
 pub(super) struct Survived {
     /// Kills that hit.
     pub(super) kills: u32,
-    /// Pieces of work that these kills interrupted, each carried on until it was done.
+    /// Pieces of work, each carried on until it was done; some were through before a kill could hit.
     pub(super) runs: u32,
     /// Kills in those that ended equal to the undisturbed one.
     pub(super) survived: u32,
