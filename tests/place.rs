@@ -11,54 +11,7 @@ use sha2::{Digest, Sha256};
 use crate::program::{Ran, Running, program, xtask};
 
 /// A network that trains in a second: 16 patches of 8 px, 20 training images and 4 held out, 3 epochs of 5 steps.
-pub const TINY: &str = r#"seed = 3
-device = "cpu"
-threads = 1
-
-[model]
-name = "tiny test"
-depths = [1, 1, 1, 1]
-dims = [4, 8, 8, 16]
-stem_stride = 1
-in_chans = 1
-drop_path = 0.1
-
-[decoder]
-depth = 1
-dim = 16
-
-[data]
-path = "images"
-image_size = 32
-color = "grey"
-mean = [0.5]
-std = [0.25]
-val_fraction = 0.16
-workers = 1
-
-[optimizer]
-lr = 3e-3
-
-[schedule]
-epochs = 3
-warmup_epochs = 1
-
-[train]
-batch_size = 4
-accumulate = 1
-
-[validation]
-batch_size = 4
-
-[checkpoint]
-every_steps = 2
-keep = 3
-
-[log]
-every_steps = 1
-reconstructions_every_epochs = 2
-reconstruction_images = 2
-"#;
+pub const TINY: &str = include_str!("tiny.toml");
 
 /// A classifier that trains in seconds: 48 training images of two classes, 16 held out, 6 steps an epoch.
 pub const BARS: &str = r#"seed = 3

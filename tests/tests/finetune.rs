@@ -154,3 +154,43 @@ fn weights_of_more_classes_need_a_new_head() {
     args.extend(["--set", "new_head=true"]);
     let _ = place.run(&args).ended(0);
 }
+
+#[test]
+fn a_step_that_was_refused_is_run_again() {
+    let place = Place::with_bars();
+    let run = [
+        "finetune",
+        "bars.toml",
+        "--quiet",
+        "--set",
+        "optimizer.lr=1e30",
+        "--set",
+        "schedule.warmup_epochs=0",
+    ];
+    let failed = place.run(&run).ended(1);
+    assert_eq!(failed.stderr.lines().count(), 1, "{failed:?}");
+    assert!(
+        failed
+            .stderr
+            .contains("`fcmae replay runs/bars` runs the step again"),
+        "{failed:?}"
+    );
+    let before = place.snapshot();
+    let replay = place.run(&["replay", "runs/bars", "--json"]).ended(0).json();
+    assert_eq!(
+        replay["batches"][0]["images"].as_array().unwrap().len(),
+        8,
+        "{replay}"
+    );
+    assert!(
+        failed.stderr.contains(replay["problem"].as_str().unwrap()),
+        "{replay}"
+    );
+    assert!(
+        replay["first"].is_string() && replay["gradients"].as_array().unwrap().len() > 20,
+        "{replay}"
+    );
+    let text = place.run(&["replay", "runs/bars"]).ended(0).stdout;
+    assert!(text.contains("now       first not finite: "), "{text}");
+    assert_eq!(place.snapshot(), before, "looking changes nothing");
+}

@@ -12,6 +12,7 @@ use clap::{Parser, Subcommand};
 
 mod ablate;
 mod bench;
+mod chaos;
 mod check;
 mod cpu_wheel;
 mod data;
@@ -59,6 +60,8 @@ enum Verb {
     Finetune(program::Args),
     /// Prove the masking on this machine for a config [passed to `fcmae verify`]
     Verify(program::Args),
+    /// Run a refused step again and say where its numbers go wrong [passed to `fcmae replay`]
+    Replay(program::Args),
     /// Picture and loss for an image or a folder [passed to `fcmae reconstruct`]
     Reconstruct(program::Args),
     /// What a classifier gets right [passed to `fcmae evaluate`]
@@ -79,6 +82,8 @@ enum Verb {
     Convert(program::Args),
     /// Train and measure every cell of a matrix file, e.g. a table of the paper
     Ablate(ablate::Args),
+    /// Kill pre-training, packing and converting at random moments, carry them on, and compare what they leave
+    Chaos(chaos::Args),
     /// Run all tests: `cargo test --workspace --no-fail-fast`
     Test(test::Args),
     /// Formatting, house rules, clippy and docs, the cheapest first
@@ -114,6 +119,7 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Pretrain(args) => program::pretrain(&args),
         Verb::Finetune(args) => program::run("finetune", &args),
         Verb::Verify(args) => program::run("verify", &args),
+        Verb::Replay(args) => program::run("replay", &args),
         Verb::Reconstruct(args) => program::run("reconstruct", &args),
         Verb::Evaluate(args) => program::run("evaluate", &args),
         Verb::Predict(args) => program::run("predict", &args),
@@ -124,6 +130,7 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Inspect(args) => program::run("inspect", &args),
         Verb::Convert(args) => program::run("convert", &args),
         Verb::Ablate(args) => ablate::run(&args),
+        Verb::Chaos(args) => chaos::run(&args),
         Verb::Test(args) => test::run(&args),
         Verb::Check(args) => check::run(&args),
         Verb::Tidy => tidy::run(),

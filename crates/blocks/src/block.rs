@@ -7,7 +7,7 @@ use tch::{Tensor, nn};
 
 use crate::drop_path::DropPath;
 use crate::parts::{Affine, LayerNorm, LayerScale};
-use crate::pass::Pass;
+use crate::pass::{Flow, Pass};
 use crate::response::{Grn, Placement, Response, ResponseConfig};
 
 /// Which generation of ConvNeXt.
@@ -68,6 +68,8 @@ pub struct Block {
     pub layer_scale: Option<LayerScale>,
     /// Stochastic depth.
     pub drop_path: DropPath,
+    /// The path of its parameters.
+    name: String,
     is_in_kernels: bool,
 }
 
@@ -96,15 +98,24 @@ impl Block {
             pwconv2: Affine::new(&(path / "pwconv2"), &[c, 4 * c]),
             layer_scale: (kind == BlockKind::V1).then(|| LayerScale::new(path, c, config.layer_scale_init)),
             drop_path: config.drop_path,
+            name: path.components().collect::<Vec<_>>().join("."),
             is_in_kernels: response.is_in_kernels(kind),
         }
     }
 
     /// Packed `[V, p, p, C]` → the same.
     pub fn forward(&self, x: &Tensor, layout: &VisibleLayout, pass: &Pass) -> Tensor {
-        if !self.is_in_kernels {
-            return self.forward_observed(x, layout, pass, &mut |_, _| {});
-        }
+        pass.watch.see(&self.name, Flow::In, x);
+        let y = if self.is_in_kernels {
+            self.in_kernels(x, layout, pass)
+        } else {
+            self.forward_observed(x, layout, pass, &mut |_, _| {})
+        };
+        pass.watch.see(&self.name, Flow::Out, &y);
+        y
+    }
+
+    fn in_kernels(&self, x: &Tensor, layout: &VisibleLayout, pass: &Pass) -> Tensor {
         let factors = self.drop_path.factors(pass.draws);
         let options = BlockOptions {
             grn_scope: match &self.response {
@@ -142,10 +153,13 @@ impl Block {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+
     use fcmae_masking::PatchGrid;
     use tch::{Device, Kind};
 
     use super::*;
+    use crate::pass::Watch;
 
     /// Alternatives are composed as the kernels' own blocks are: the composition of V1 and V2 is their block.
     #[test]
@@ -169,5 +183,32 @@ mod tests {
                 - block.forward_observed(&x, &layout, &pass, &mut |_, _| {});
             assert!(difference.abs().max().double_value(&[]) < 1e-12, "{kind:?}");
         }
+    }
+
+    #[test]
+    fn who_watches_sees_both_ends_and_changes_no_bit() {
+        let vs = nn::VarStore::new(Device::Cpu);
+        let path = vs.root() / "stages" / 1;
+        let block = Block::new(&path, 6, &BlockConfig::default());
+        for parameter in vs.variables().into_values() {
+            let _ = tch::no_grad(|| parameter.shallow_clone().uniform_(-1.0, 1.0));
+        }
+        let layout = VisibleLayout::full(2, PatchGrid { rows: 2, cols: 2 });
+        let x = Tensor::randn([8, 2, 2, 6], (Kind::Float, Device::Cpu));
+        let seen = RefCell::new(Vec::new());
+        let see = |name: &str, flow, features: &Tensor| {
+            seen.borrow_mut().push((name.to_owned(), flow, features.copy()));
+        };
+        let pass = Pass {
+            watch: Watch::by(&see),
+            ..Pass::default()
+        };
+        let y = block.forward(&x, &layout, &pass);
+        assert_eq!(y, block.forward(&x, &layout, &Pass::default()));
+        let name = "stages.1".to_owned();
+        assert_eq!(
+            *seen.borrow(),
+            [(name.clone(), Flow::In, x), (name, Flow::Out, y)]
+        );
     }
 }

@@ -47,7 +47,7 @@ pub use fcmae_kernels::Activation;
 pub use init::{Distribution, initialise, redraw};
 pub use observed::Site;
 pub use parts::{Affine, LayerNorm, LayerScale};
-pub use pass::Pass;
+pub use pass::{Flow, Pass, Watch};
 pub use response::{
     Aggregation, BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, BatchNorm, Bottleneck, Cbam, Components, Grn, GrnForm,
     Normalizer, Placement, Response, ResponseConfig, ResponseError, ResponseKind, SqueezeExcite, lrn,

@@ -158,6 +158,16 @@ impl CheckpointFolder {
         }
     }
 
+    /// Ends what a process killed at the end of a commit has left undone: `last` points at the checkpoint of `step`, and
+    /// what is beyond the newest few before it is gone.
+    ///
+    /// # Errors
+    /// What the system refuses.
+    pub fn settle(&self, step: u64) -> Result<(), CheckpointError> {
+        self.point_last_at(step)?;
+        self.prune(step)
+    }
+
     /// Points `last` at the checkpoint of `step`, atomically.
     pub(crate) fn point_last_at(&self, step: u64) -> Result<(), CheckpointError> {
         let part = self.root.join(format!("{LAST_PART}{}", std::process::id()));

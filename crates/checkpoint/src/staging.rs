@@ -76,8 +76,7 @@ impl<'a> Staging<'a> {
             .and_then(|()| self.publish(&target))
             .and_then(|()| sync_folder(self.folder.root()))
             .map_err(|source| CheckpointError::write(&target, source))?;
-        self.folder.point_last_at(self.step)?;
-        self.folder.prune(self.step)?;
+        self.folder.settle(self.step)?;
         Ok(target)
     }
 

@@ -123,6 +123,22 @@ fn kills_inside_renames_and_removals_are_mended() {
     assert!(!path(".replaced-step-00000003").exists());
 }
 
+/// Killed after the new checkpoint arrived, before `last` was moved and the oldest one removed.
+#[test]
+fn kills_at_the_end_of_a_commit_are_mended() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = CheckpointFolder::open(root.path(), 2).unwrap();
+    let all = CheckpointFolder::open(root.path(), 0).unwrap();
+    (1..=3).for_each(|step| drop(save(&all, step).unwrap()));
+    let last = root.path().join("last");
+    fs::remove_file(&last).unwrap();
+    std::os::unix::fs::symlink("step-00000002", &last).unwrap();
+    let newest = folder.latest_valid().unwrap().unwrap().step;
+    folder.settle(newest).unwrap();
+    assert_eq!(names(root.path()), ["last", "step-00000002", "step-00000003"]);
+    assert_eq!(fs::read_link(&last).unwrap(), Path::new("step-00000003"));
+}
+
 #[test]
 fn a_step_can_be_written_again() {
     let root = tempfile::tempdir().unwrap();

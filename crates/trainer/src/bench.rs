@@ -224,6 +224,7 @@ fn pass(config: &PretrainConfig) -> Pass<'static> {
         draws: None,
         is_training: true,
         activation: config.activation,
+        ..Pass::default()
     }
 }
 

@@ -14,6 +14,7 @@
 //! | [`State`] | where a run stands: step, smoothed loss, machine, config |
 //! | [`Record`] | a line of `metrics.jsonl`; [`EventWriter`] writes the same for TensorBoard |
 //! | [`StopFlag`], [`SaveFlag`] | a signal or another thread asks the run to save itself and return, or to go on |
+//! | [`GuardConfig`], [`replay`](replay()) | a step whose loss or gradients are not finite is refused, kept, and run again |
 //! | [`News`] | what a run says, for a display of its own |
 //!
 //! **The promise.** A run that is stopped anywhere (a signal, a kill, a full disk) and started again ends with the
@@ -72,9 +73,9 @@ mod tensorboard;
 pub use bench::{StepBench, StepTask, StepTime, bench_step};
 pub use config::{
     CheckpointConfig, ClassWeighting, ClassWeights, EmaConfig, FinetuneConfig, FinetuneLogConfig,
-    FinetuneLossConfig, FinetuneOptimizerConfig, FinetuneScheduleConfig, FinetuneTrainConfig, LogConfig,
-    LossConfig, Metric, MonitorConfig, MonitorKnnConfig, OptimizerConfig, Precision, PretrainConfig,
-    ScheduleConfig, SelectionConfig, TrainConfig, ValidationConfig, origins,
+    FinetuneLossConfig, FinetuneOptimizerConfig, FinetuneScheduleConfig, FinetuneTrainConfig, GuardConfig,
+    LogConfig, LossConfig, Metric, MonitorConfig, MonitorKnnConfig, OnBadStep, OptimizerConfig, Precision,
+    PretrainConfig, ScheduleConfig, SelectionConfig, TrainConfig, ValidationConfig, origins,
 };
 pub use error::{InputError, List};
 pub use evaluation::Hide;
@@ -95,7 +96,7 @@ pub use optimizer::{Optimizer, Parameter, Share};
 pub use pretrain::pretrain;
 pub use pretrained::{Pretrained, find_weights};
 pub use progress::{News, Progress, Shown, Verbosity, duration};
-pub use run::{RunOptions, Source, Start};
+pub use run::{Replay, ReplayedBatch, RunOptions, Seen, Source, Start, replay};
 pub use run_folder::{RunFolder, fresh_name};
 pub use schedule::{Schedule, scaled_lr};
 pub use state::{DataStamp, EpochSums, HeldOut, State};

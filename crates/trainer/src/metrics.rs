@@ -32,7 +32,7 @@ pub struct StepRecord {
     pub loss_smoothed: f64,
     /// Learning rate of this step.
     pub lr: f64,
-    /// Norm of all gradients together, where `optimizer.clip_grad` asked for it.
+    /// Norm of all gradients together, before they were clipped; absent in runs of early versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grad_norm: Option<f64>,
     /// Images trained on per second since the last logged step.

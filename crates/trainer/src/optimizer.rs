@@ -169,8 +169,8 @@ impl Optimizer {
         groups.try_for_each(|group| group.step(&self.adamw, self.steps, lr))
     }
 
-    /// Scales all gradients so that their joint 2-norm is at most `max_norm`; returns the norm before: 0 where there
-    /// is no gradient.
+    /// Scales all gradients so that their joint 2-norm is at most `max_norm` (0: as they are); returns the norm before:
+    /// 0 where there is no gradient.
     pub fn clip_grad_norm(&mut self, max_norm: f64) -> f64 {
         /// Keeps the quotient finite, as in torch's `clip_grad_norm_`.
         const EPS: f64 = 1e-6;
@@ -182,7 +182,7 @@ impl Optimizer {
         let norms: Vec<Tensor> = gradients.iter().map(Tensor::norm).collect();
         let norm = Tensor::stack(&norms, 0).norm().double_value(&[]);
         let scale = max_norm / (norm + EPS);
-        if scale < 1.0 {
+        if max_norm > 0.0 && scale < 1.0 {
             no_grad(|| {
                 gradients
                     .into_iter()

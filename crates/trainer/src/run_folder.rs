@@ -16,6 +16,7 @@ use crate::error::InputError;
 ///   metrics.jsonl         one object per logged step and per epoch
 ///   events.out.tfevents…  the same for TensorBoard
 ///   checkpoints/          model, optimizer and state; of fine-tuning also `best/` and `best-ema/`
+///   bad-step/             what the newest step that was refused began with, for `replay`; most runs have none
 ///   reconstructions/      epoch-0001.png, of pre-training
 /// ```
 ///
@@ -106,6 +107,15 @@ impl RunFolder {
     #[must_use]
     pub fn checkpoints(&self) -> PathBuf {
         self.path.join("checkpoints")
+    }
+
+    /// Name of the folder of the newest step that was refused.
+    pub(crate) const BAD_STEP: &str = "bad-step";
+
+    /// The newest step that was refused, in a folder like that of the checkpoints.
+    #[must_use]
+    pub fn bad_step(&self) -> PathBuf {
+        self.path.join(Self::BAD_STEP)
     }
 
     /// The picture of reconstructions after `epoch` epochs.

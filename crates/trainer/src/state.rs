@@ -15,6 +15,9 @@ pub struct State {
     pub version: u32,
     /// Optimizer steps done.
     pub step: u64,
+    /// How many of these were passed over (`[guard]`): they took their batches, and no step of the optimizer.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub steps_skipped: u64,
     /// Optimizer steps in an epoch.
     pub steps_per_epoch: u64,
     /// Epochs that are over: measured on the held-out images, pictured and logged.
@@ -38,6 +41,10 @@ pub struct State {
     pub machine: Machine,
     /// The resolved config, as in `config.toml`.
     pub config: String,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// Sums over the steps of the epoch under way.
@@ -87,6 +94,7 @@ impl State {
         State {
             version: State::VERSION,
             step: 0,
+            steps_skipped: 0,
             steps_per_epoch,
             epochs_closed: 0,
             loss_smoothed: Smoothed::default(),
@@ -135,6 +143,18 @@ impl State {
     #[must_use]
     pub fn is_finished(&self, epochs: u64) -> bool {
         self.epochs_closed == epochs || self.ended_early
+    }
+
+    /// Steps that the optimizer has taken.
+    #[must_use]
+    pub fn optimizer_steps(&self) -> u64 {
+        self.step - self.steps_skipped
+    }
+
+    /// Passes over a step: its batches are used up, and nothing was learnt from them.
+    pub fn skip_step(&mut self) {
+        self.step += 1;
+        self.steps_skipped += 1;
     }
 
     /// Takes a finished step into account.

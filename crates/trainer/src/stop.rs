@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::flag;
 
 /// Asks a run to stop: it writes a checkpoint at its last completed step and returns.
@@ -21,17 +21,20 @@ pub struct StopFlag {
 }
 
 impl StopFlag {
-    /// A flag that is raised by Ctrl-C (SIGINT) and SIGTERM. A second signal ends the process at once with
-    /// exit code 130, without a checkpoint.
+    /// A flag that is raised by Ctrl-C (SIGINT), SIGTERM and SIGUSR1, with which SLURM warns of a job's end (`--signal`).
+    /// A second SIGINT or SIGTERM ends the process at once with exit code 130, without a checkpoint.
     ///
     /// # Errors
     /// The system refuses the signal handler.
     pub fn on_signals() -> io::Result<StopFlag> {
         const KILLED: i32 = 130;
-        let stop = StopFlag::default();
+        let (stop, was_urged) = (StopFlag::default(), Arc::new(AtomicBool::new(false)));
         for signal in [SIGINT, SIGTERM] {
             // In this order: the first signal finds the flag still down, the second one finds it raised.
-            flag::register_conditional_shutdown(signal, KILLED, Arc::clone(&stop.raised))?;
+            flag::register_conditional_shutdown(signal, KILLED, Arc::clone(&was_urged))?;
+            flag::register(signal, was_urged.clone())?;
+        }
+        for signal in [SIGINT, SIGTERM, SIGUSR1] {
             flag::register(signal, Arc::clone(&stop.raised))?;
         }
         Ok(stop)
@@ -100,7 +103,8 @@ mod tests {
     #[test]
     fn a_signal_raises_the_flag() {
         let stop = StopFlag::on_signals().unwrap();
-        signal_hook::low_level::raise(SIGTERM).unwrap();
+        signal_hook::low_level::raise(SIGUSR1).unwrap();
         assert!(stop.is_raised());
+        signal_hook::low_level::raise(SIGTERM).unwrap(); // the first that urges: this process goes on
     }
 }

@@ -29,6 +29,21 @@ fn places_to_write() {
             ],
         },
         Case {
+            what: "a place where nobody may write",
+            setup: nothing,
+            args: &["pretrain", "tiny.toml", "--set", "output_dir=/proc/runs"],
+            says: &[
+                "run folder /proc/runs/tiny: ",
+                "choose another `output_dir` or free the place",
+            ],
+        },
+        Case {
+            what: "a replay of a run that refused no step",
+            setup: trained,
+            args: &["replay", "runs/tiny"],
+            says: &["runs/tiny: no step of this run was refused, so there is none to replay"],
+        },
+        Case {
             what: "a folder where a config should be",
             setup: nothing,
             args: &["pretrain", "images"],

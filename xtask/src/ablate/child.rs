@@ -1,4 +1,4 @@
-//! Running the program for one job: its JSON is read, Ctrl-C and SIGTERM reach it once, and how it ended is told.
+//! Running the program for one job: its JSON is read, Ctrl-C, SIGTERM and SIGUSR1 reach it once, and how it ended is told.
 
 use std::io::Read;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::Value;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 
 use crate::process;
 
@@ -36,14 +36,17 @@ pub(super) enum Ended {
 impl Signals {
     /// From here on a signal does not end this process.
     pub(super) fn listen() -> Result<Signals> {
-        let flag = |signal| {
+        let flag = |signals: &[i32]| {
             let flag = Arc::new(AtomicBool::new(false));
-            signal_hook::flag::register(signal, Arc::clone(&flag)).context("installing a signal handler")?;
+            for &signal in signals {
+                signal_hook::flag::register(signal, Arc::clone(&flag))
+                    .context("installing a signal handler")?;
+            }
             anyhow::Ok(flag)
         };
         Ok(Signals {
-            interrupted: flag(SIGINT)?,
-            terminated: flag(SIGTERM)?,
+            interrupted: flag(&[SIGINT])?,
+            terminated: flag(&[SIGTERM, SIGUSR1])?,
         })
     }
 

@@ -14,6 +14,7 @@ mod predict;
 mod pretrain;
 mod probe;
 mod reconstruct;
+mod replay;
 mod report;
 mod run_args;
 #[cfg(feature = "tui")]
@@ -47,6 +48,8 @@ enum Verb {
     Finetune(finetune::Args),
     /// Prove the masking on this machine: sparse = masked-dense, no leak, independent images
     Verify(verify::Args),
+    /// Run the step again at which a run met a loss that is not finite, and say where it begins
+    Replay(replay::Args),
     /// Picture and loss: what a model makes of an image or a folder
     Reconstruct(reconstruct::Args),
     /// What a classifier gets right: all measures with intervals, confusion matrix
@@ -121,6 +124,7 @@ fn run(verb: Verb) -> Result<Outcome> {
         Verb::Pretrain(args) => pretrain::run(&args),
         Verb::Finetune(args) => finetune::run(&args),
         Verb::Verify(args) => verify::run(&args),
+        Verb::Replay(args) => replay::run(&args),
         Verb::Reconstruct(args) => reconstruct::run(&args),
         Verb::Evaluate(args) => evaluate::run(&args),
         Verb::Predict(args) => predict::run(&args),

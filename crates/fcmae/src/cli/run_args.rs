@@ -88,7 +88,7 @@ impl RunArgs {
         Ok(Outcome::Done)
     }
 
-    /// How the run is started; from here on Ctrl-C and SIGTERM stop it after a checkpoint.
+    /// How the run is started; from here on Ctrl-C, SIGTERM and SIGUSR1 stop it after a checkpoint.
     fn options(&self) -> Result<RunOptions> {
         Ok(RunOptions {
             start: match (self.resume, self.fresh) {
@@ -101,7 +101,7 @@ impl RunArgs {
             } else {
                 Verbosity::Normal
             },
-            stop: StopFlag::on_signals().context("installing the handlers of Ctrl-C and SIGTERM")?,
+            stop: StopFlag::on_signals().context("installing the handlers of signals")?,
             ..RunOptions::default()
         })
     }

@@ -13,6 +13,7 @@ use super::finetune_sections::{
     EmaConfig, FinetuneLogConfig, FinetuneLossConfig, FinetuneOptimizerConfig, FinetuneScheduleConfig,
     FinetuneTrainConfig, SelectionConfig,
 };
+use super::guard::GuardConfig;
 use super::load::load;
 use super::sections::{CheckpointConfig, Precision, ValidationConfig, check, not_negative};
 use super::settings::{RunConfig, Settings};
@@ -76,6 +77,8 @@ pub struct FinetuneConfig {
     pub validation: ValidationConfig,
     /// Which weights are the best, and when the run ends for want of better ones.
     pub selection: SelectionConfig,
+    /// What becomes of a step whose loss or gradients are not finite.
+    pub guard: GuardConfig,
     /// When the run is saved.
     pub checkpoint: CheckpointConfig,
     /// What a run leaves to look at.
@@ -110,6 +113,7 @@ impl Default for FinetuneConfig {
             ema: EmaConfig::default(),
             validation: ValidationConfig::default(),
             selection: SelectionConfig::default(),
+            guard: GuardConfig::default(),
             checkpoint: CheckpointConfig::default(),
             log: FinetuneLogConfig::default(),
         }
@@ -221,6 +225,7 @@ impl RunConfig for FinetuneConfig {
             schedule: self.schedule.into(),
             train,
             validation: self.validation.clone(),
+            guard: self.guard,
             checkpoint: self.checkpoint,
             log_every_steps: self.log.every_steps,
             report: self.log.report,

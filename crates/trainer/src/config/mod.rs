@@ -2,6 +2,7 @@
 
 mod finetune;
 mod finetune_sections;
+mod guard;
 mod load;
 mod monitor;
 mod pretrain;
@@ -13,6 +14,7 @@ pub use finetune_sections::{
     ClassWeighting, ClassWeights, EmaConfig, FinetuneLogConfig, FinetuneLossConfig, FinetuneOptimizerConfig,
     FinetuneScheduleConfig, FinetuneTrainConfig, Metric, SelectionConfig,
 };
+pub use guard::{GuardConfig, OnBadStep};
 pub use load::origins;
 pub use monitor::{MonitorConfig, MonitorKnnConfig};
 pub use pretrain::PretrainConfig;

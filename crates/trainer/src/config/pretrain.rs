@@ -11,6 +11,7 @@ use fcmae_masking::{MaskConfig, PatchGrid};
 use fcmae_model::{Activation, FcmaeConfig, Init};
 use serde::{Deserialize, Serialize};
 
+use super::guard::GuardConfig;
 use super::load::{load, read};
 use super::monitor::MonitorConfig;
 use super::sections::{
@@ -64,6 +65,8 @@ pub struct PretrainConfig {
     pub validation: ValidationConfig,
     /// Measures of the features on the way.
     pub monitor: MonitorConfig,
+    /// What becomes of a step whose loss or gradients are not finite.
+    pub guard: GuardConfig,
     /// When the run is saved.
     pub checkpoint: CheckpointConfig,
     /// What a run leaves to look at.
@@ -92,6 +95,7 @@ impl Default for PretrainConfig {
             train: TrainConfig::default(),
             validation: ValidationConfig::default(),
             monitor: MonitorConfig::default(),
+            guard: GuardConfig::default(),
             checkpoint: CheckpointConfig::default(),
             log: LogConfig::default(),
         }
@@ -184,6 +188,7 @@ impl RunConfig for PretrainConfig {
             schedule: self.schedule,
             train: self.train,
             validation: self.validation.clone(),
+            guard: self.guard,
             checkpoint: self.checkpoint,
             log_every_steps: self.log.every_steps,
             report: self.log.report,
@@ -261,7 +266,7 @@ mod tests {
     #[test]
     fn each_section_is_checked() {
         type Change = fn(&mut PretrainConfig);
-        let cases: [(Change, &str); 24] = [
+        let cases: [(Change, &str); 25] = [
             (|c| c.name = "a/b".into(), "`name`"),
             (|c| c.name = String::new(), "`name`"),
             (|c| c.name = "..".into(), "`name`"),
@@ -295,6 +300,7 @@ mod tests {
                 },
                 "`monitor.knn.k`",
             ),
+            (|c| c.guard.loss_factor = 1.0, "`guard.loss_factor`"),
             (|c| c.checkpoint.keep = 0, "`checkpoint.keep`"),
             (|c| c.log.every_steps = 0, "`log.every_steps`"),
         ];

@@ -308,7 +308,8 @@ pub struct CheckpointConfig {
     pub every_epochs: u64,
     /// Saved after every so many optimizer steps; 0 = not by steps.
     pub every_steps: u64,
-    /// The newest checkpoints that stay, at least 1. Each takes 12 bytes per parameter.
+    /// The newest checkpoints that stay, at least 1. Each takes 12 bytes per parameter, in memory too while it is
+    /// written beside the training.
     pub keep: usize,
 }
 

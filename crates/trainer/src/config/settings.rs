@@ -9,6 +9,7 @@ use fcmae_masking::PatchGrid;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::guard::GuardConfig;
 use super::sections::{
     CheckpointConfig, Precision, ScheduleConfig, TrainConfig, ValidationConfig, check, fits_toml,
 };
@@ -47,6 +48,7 @@ pub(crate) struct Settings {
     pub(crate) schedule: ScheduleConfig,
     pub(crate) train: TrainConfig,
     pub(crate) validation: ValidationConfig,
+    pub(crate) guard: GuardConfig,
     pub(crate) checkpoint: CheckpointConfig,
     /// A line of metrics every so many steps.
     pub(crate) log_every_steps: u64,
@@ -86,6 +88,7 @@ impl Settings {
         self.schedule.validate()?;
         self.train.validate()?;
         self.validation.validate()?;
+        self.guard.validate()?;
         self.checkpoint.validate()?;
         check(
             self.log_every_steps > 0,

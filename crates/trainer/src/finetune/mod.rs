@@ -9,7 +9,8 @@ mod start;
 use std::path::Path;
 
 use anyhow::Result;
-use fcmae_checkpoint::{Metadata, Staging};
+use fcmae_blocks::Watch;
+use fcmae_checkpoint::Metadata;
 use fcmae_data::{Batch, Dataset, LoaderOptions, Report};
 use fcmae_encoder::Classifier;
 use fcmae_model::Pass;
@@ -21,7 +22,9 @@ use crate::error::InputError;
 use crate::groups::is_decayed;
 use crate::layers::LayerDecay;
 use crate::optimizer::{Optimizer, Share};
-use crate::run::{Closed, Closing, Input, RunOptions, Task, drop_path_draws, images, in_place_of_grn, run};
+use crate::run::{
+    Closed, Closing, Input, RunOptions, Snapshot, Task, drop_path_draws, images, in_place_of_grn, run,
+};
 use crate::summary::Summary;
 
 use best::Choice;
@@ -44,7 +47,7 @@ pub fn finetune(config: &FinetuneConfig, options: &RunOptions) -> Result<Summary
 }
 
 /// A classifier in training.
-struct Finetuning {
+pub(crate) struct Finetuning {
     config: FinetuneConfig,
     model: Classifier,
     objective: Objective,
@@ -145,13 +148,14 @@ impl Task for Finetuning {
         )?)
     }
 
-    fn loss(&self, batch: Batch) -> Result<Tensor> {
+    fn loss(&self, batch: Batch, watch: Watch) -> Result<Tensor> {
         let config = &self.config;
         let draws = drop_path_draws(&config.model, config.seed, &batch);
         let pass = Pass {
             draws: draws.as_ref(),
             is_training: true,
             activation: config.activation,
+            watch,
         };
         let images = images(&batch, self.device)?.to_kind(config.precision.kind());
         let logits = self.model.forward(&images, &pass)?.to_kind(Kind::Float); // [N, K]
@@ -203,11 +207,11 @@ impl Task for Finetuning {
         best::metadata(&self.config)
     }
 
-    fn save(&self, staging: &Staging) -> Result<()> {
+    fn save(&self, snapshot: &mut Snapshot) {
         if let Some(ema) = &self.ema {
-            staging.write_tensors(ema::FILE, &ema.tensors(), &Metadata::new())?;
+            snapshot.add_tensors(ema::FILE, ema.tensors(), Metadata::new());
         }
-        Ok(staging.write_json(best::FILE, &self.choice.found)?)
+        snapshot.add_json(best::FILE, self.choice.found.clone());
     }
 
     fn load(&mut self, checkpoint: &Path) -> Result<()> {

@@ -7,6 +7,7 @@ mod pictures;
 use std::sync::Arc;
 
 use anyhow::Result;
+use fcmae_blocks::Watch;
 use fcmae_checkpoint::Metadata;
 use fcmae_data::{Batch, Dataset, LoaderOptions, Report, Transform};
 use fcmae_masking::{PatchGrid, RandomMask};
@@ -39,7 +40,7 @@ pub fn pretrain(config: &PretrainConfig, options: &RunOptions) -> Result<Summary
 }
 
 /// An FCMAE in training.
-struct Pretraining {
+pub(crate) struct Pretraining {
     config: PretrainConfig,
     model: Fcmae,
     masks: RandomMask,
@@ -105,7 +106,7 @@ impl Task for Pretraining {
         ))
     }
 
-    fn loss(&self, batch: Batch) -> Result<Tensor> {
+    fn loss(&self, batch: Batch, watch: Watch) -> Result<Tensor> {
         let config = &self.config;
         let draws = drop_path_draws(&config.model, config.seed, &batch);
         let images = images(&batch, self.device)?;
@@ -118,6 +119,7 @@ impl Task for Pretraining {
                 draws: draws.as_ref(),
                 is_training: true,
                 activation: config.activation,
+                watch,
             },
         };
         Ok(self.model.loss(&images, &mask, &step)?)

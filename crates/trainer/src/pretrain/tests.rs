@@ -1,6 +1,7 @@
 //! Whole runs of a tiny model on generated images: stopped anywhere, resumed, extended, refused.
 
 mod alternatives;
+mod guard;
 mod monitor;
 
 use std::fs;
@@ -371,22 +372,6 @@ fn fresh_takes_a_new_name_and_resume_wants_an_old_one() {
         ..config.clone()
     };
     assert!(left(&config) == left(&second));
-}
-
-#[test]
-fn a_loss_that_is_not_finite_stops_the_run_and_names_the_step() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut config = tiny(folder.path());
-    config.optimizer = OptimizerConfig {
-        lr: Some(1e30),
-        ..OptimizerConfig::default()
-    };
-    config.checkpoint.every_steps = 0;
-    config.schedule.warmup_epochs = 0.0;
-    let error = pretrain(&config, &quiet(Start::Continue, StopFlag::default())).unwrap_err();
-    let message = error.to_string();
-    assert!(message.starts_with("step 2 (epoch 1): the loss is"), "{message}");
-    assert!(message.contains("no checkpoint was written yet"), "{message}");
 }
 
 /// The broken image is one of the held-out ones: it is met after the first epoch's last step.

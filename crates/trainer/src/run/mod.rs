@@ -1,5 +1,6 @@
 //! A run of any kind: the loop from step to step and epoch to epoch, and what surrounds it.
 
+mod bad_step;
 mod batches;
 mod input;
 mod introduction;
@@ -7,18 +8,21 @@ mod meter;
 mod network;
 mod prepare;
 mod provenance;
+mod replay;
 mod report;
 mod resume;
 mod saving;
 mod task;
 #[cfg(test)]
 pub(crate) mod testing;
+mod writer;
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::Sender;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
+use fcmae_blocks::Watch;
 use fcmae_data::DataError;
 
 use crate::metrics::EpochRecord;
@@ -26,16 +30,22 @@ use crate::progress::{News, Verbosity};
 use crate::stop::{SaveFlag, StopFlag};
 use crate::summary::{Ending, Summary};
 
+use bad_step::Taken;
 use meter::Meter;
 use prepare::{Prepared, Run};
+use writer::Writer;
 
 pub(crate) use batches::{drop_path_draws, held_out_options, images};
 pub(crate) use input::Input;
 pub(crate) use introduction::in_place_of_grn;
+pub use replay::{Replay, ReplayedBatch, Seen, replay};
 #[cfg(test)]
 pub(crate) use resume::decisive;
+#[cfg(test)]
+pub(crate) use saving::read_state;
 pub(crate) use saving::{MODEL, key};
 pub(crate) use task::{Closed, Closing, Task};
+pub(crate) use writer::Snapshot;
 
 /// How a run is started.
 #[derive(Debug, Clone, Default)]
@@ -93,6 +103,16 @@ pub(crate) fn run<T: Task>(config: &T::Config, options: &RunOptions) -> Result<S
     }
 }
 
+/// What came of an accumulation window.
+enum Window {
+    /// A step of the optimizer.
+    Stepped,
+    /// Nothing: the run was asked to stop on the way.
+    Stopped,
+    /// Nothing: its loss or gradients are not to be learnt from.
+    Refused { problem: String, batches: Vec<Taken> },
+}
+
 impl<T: Task> Run<T> {
     /// Steps and epochs until the run is over or stopped. Only whole steps ever reach a checkpoint.
     fn train(&mut self) -> Result<Ending> {
@@ -104,6 +124,7 @@ impl<T: Task> Run<T> {
             }
             self.save_if_due()?;
             if self.state.is_over(total) {
+                self.wait_until_saved()?;
                 return Ok(Ending::Finished);
             }
             if !self.step()? {
@@ -112,57 +133,53 @@ impl<T: Task> Run<T> {
         }
     }
 
-    /// One optimizer step; `false` if a stop threw its window away, with what it did to running statistics.
+    /// One optimizer step, taken or passed over; `false` if a stop threw its window away. Without a step, what the
+    /// window did to running statistics is undone.
     fn step(&mut self) -> Result<bool> {
         let before = self.network.statistics();
         let done = self.window();
-        if !matches!(done, Ok(true)) {
+        if !matches!(done, Ok(Window::Stepped)) {
             self.network.put_back(&before);
         }
-        done
+        match done? {
+            Window::Stepped => Ok(true),
+            Window::Stopped => Ok(false),
+            Window::Refused { problem, batches } => self.refuse(problem, &batches).map(|()| true),
+        }
     }
 
-    /// `train.accumulate` batches and what the optimizer makes of them; `false` if it was stopped on the way.
-    fn window(&mut self) -> Result<bool> {
+    /// `train.accumulate` batches and what the optimizer makes of them.
+    fn window(&mut self) -> Result<Window> {
         let accumulate = self.settings.train.accumulate;
         let lr = self.schedule.lr(self.state.fractional_epoch());
         self.network.optimizer.zero_grad()?;
         let (mut loss, mut skipped) = (0.0, 0);
+        let mut batches = Vec::with_capacity(accumulate);
         for _ in 0..accumulate {
             if self.stop.is_raised() {
-                return Ok(false);
+                return Ok(Window::Stopped);
             }
             let (batch, waited) = self.batches.next()?;
-            let images = batch.ids.len();
             skipped += batch.skipped as u64;
-            let part = self.task.loss(batch)? / accumulate as f64;
+            self.meter.add(batch.ids.len(), waited);
+            let mut taken = Taken::new(&batch);
+            let part = self.task.loss(batch, Watch::default())? / accumulate as f64;
             part.f_backward()?; // before the loss is read, which waits for a GPU
-            loss += self.finite(part.double_value(&[]))?;
-            self.meter.add(images, waited);
+            let part = part.double_value(&[]);
+            taken.loss = part * accumulate as f64;
+            loss += part;
+            batches.push(taken);
         }
-        let clip = self.settings.clip_grad;
-        let grad_norm = (clip > 0.0).then(|| self.network.optimizer.clip_grad_norm(clip));
+        let grad_norm = self.network.optimizer.clip_grad_norm(self.settings.clip_grad);
+        let smoothed = self.state.loss_smoothed.value();
+        if let Some(problem) = self.settings.guard.fault(loss, grad_norm, smoothed) {
+            return Ok(Window::Refused { problem, batches });
+        }
         self.network.optimizer.step(lr)?;
         self.task.step_done()?;
         self.state.add_step(loss, skipped);
         self.report_step(loss, lr, grad_norm)?;
-        Ok(true)
-    }
-
-    fn finite(&self, loss: f64) -> Result<f64> {
-        if loss.is_finite() {
-            return Ok(loss);
-        }
-        let intact = match self.saved {
-            Some((step, _)) => format!("the checkpoint of step {step} is intact"),
-            None => "no checkpoint was written yet".to_owned(),
-        };
-        bail!(
-            "step {} (epoch {}): the loss is {loss}; {intact}. Lower `optimizer.lr`, lengthen \
-             `schedule.warmup_epochs`, or set `optimizer.clip_grad` = 1.0",
-            self.state.step + 1,
-            self.state.next_epoch() + 1
-        )
+        Ok(Window::Stepped)
     }
 
     /// Measures, pictures and logs the epoch whose last step is done; `false` if it was stopped on the way.
@@ -211,11 +228,13 @@ impl<T: Task> Run<T> {
     }
 
     fn save_if_due(&mut self) -> Result<()> {
+        self.written(Writer::check)?;
         let is_asked_for = self.state.step > 0 && self.save.take();
         if self.is_save_due(is_asked_for) {
             self.save()?;
         }
         if is_asked_for && let Some((step, _)) = self.saved {
+            self.wait_until_saved()?;
             self.progress.line(&format!("saved at step {step}"));
         }
         Ok(())
@@ -233,26 +252,39 @@ impl<T: Task> Run<T> {
         step > 0 && self.saved != Some((step, closed)) && (by_steps || by_epochs || is_end || is_asked_for)
     }
 
+    /// Begins to write a checkpoint of what is, and goes on.
     fn save(&mut self) -> Result<()> {
-        let step = self.state.step;
-        saving::save(
-            &self.checkpoints,
-            &self.task,
-            &self.network,
-            &self.state,
-            &self.class_names,
-        )
-        .with_context(|| format!("the run stops at step {step}, which is not saved"))?;
-        self.saved = Some((step, self.state.epochs_closed));
+        let (task, network, state, names) = (&self.task, &self.network, &self.state, &self.class_names);
+        let begun = self.writer.begin(|| {
+            saving::check_finite(network, state.step)?;
+            saving::snapshot(task, network, state, names)
+        });
+        self.with_step(begun)?;
+        self.saved = Some((self.state.step, self.state.epochs_closed));
         Ok(())
     }
 
-    /// Saves the last whole step, unless it is saved already.
+    /// Waits until the newest checkpoint is on the disk.
+    fn wait_until_saved(&mut self) -> Result<()> {
+        self.written(Writer::wait)
+    }
+
+    fn written(&mut self, look: impl FnOnce(&mut Writer) -> Result<()>) -> Result<()> {
+        let found = look(&mut self.writer);
+        self.with_step(found)
+    }
+
+    fn with_step(&self, saved: Result<()>) -> Result<()> {
+        saved.with_context(|| format!("the run stops at step {}", self.state.step))
+    }
+
+    /// Saves the last whole step, unless it is saved already, and waits until it is on the disk.
     fn stop(&mut self) -> Result<Ending> {
         let here = (self.state.step, self.state.epochs_closed);
         if self.state.step > 0 && self.saved != Some(here) {
             self.save()?;
         }
+        self.wait_until_saved()?;
         Ok(Ending::Stopped)
     }
 

@@ -2,12 +2,12 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
 use fcmae_checkpoint::{CheckpointFolder, ValidCheckpoint};
-use fcmae_data::{LoaderOptions, Report};
+use fcmae_data::{Dataset, LoaderOptions, Report};
 use fcmae_report::LiveReport;
 use tch::nn;
 
@@ -17,6 +17,7 @@ use super::introduction::introduce;
 use super::meter::Meter;
 use super::network::{Network, parameters};
 use super::task::Task;
+use super::writer::Writer;
 use super::{RunOptions, Start, provenance, resume, saving};
 use crate::config::{RunConfig, Settings};
 use crate::error::InputError;
@@ -49,6 +50,8 @@ pub(crate) struct Run<T: Task> {
     pub(crate) schedule: Schedule,
     pub(crate) state: State,
     pub(crate) batches: TrainingBatches,
+    /// The images to train on.
+    pub(crate) dataset: Arc<Dataset>,
     pub(crate) class_names: Vec<String>,
     pub(crate) metrics: MetricsFile,
     pub(crate) events: EventWriter,
@@ -59,7 +62,9 @@ pub(crate) struct Run<T: Task> {
     pub(crate) report: Option<LiveReport>,
     pub(crate) meter: Meter,
     pub(crate) epoch_started: Instant,
-    /// Steps and closed epochs of the newest checkpoint.
+    /// Writes checkpoints beside the training.
+    pub(crate) writer: Writer,
+    /// Steps and closed epochs of the newest checkpoint, which may be still on its way to the disk.
     pub(crate) saved: Option<(u64, u64)>,
     began: Began,
 }
@@ -137,7 +142,9 @@ impl<T: Task> Run<T> {
         let place = (state.next_epoch(), state.next_step_of_epoch());
         let (now, step, resumed_from) = (Instant::now(), state.step, found.map(|found| found.step));
         Ok(Run {
-            batches: TrainingBatches::start(settings.train, loading, dataset, place)?,
+            batches: TrainingBatches::start(settings.train, loading, Arc::clone(&dataset), place)?,
+            dataset,
+            writer: Writer::new(checkpoints.clone()),
             schedule: settings.schedule.build(settings.peak_lr),
             report: settings.report.then(|| LiveReport::new(folder.path())),
             meter: Meter::start(),
@@ -223,6 +230,9 @@ impl Standing {
         let folder = RunFolder::open(&config.run_folder())?;
         let checkpoints = CheckpointFolder::open(folder.checkpoints(), config.checkpoint.keep)?;
         let found = checkpoints.latest_valid()?;
+        if let Some(found) = &found {
+            checkpoints.settle(found.step)?;
+        }
         let state = match &found {
             Some(found) => continued(found, input, &folder, progress)?,
             None if start == Start::Resume => return Err(nothing(folder.path()).into()),
@@ -251,7 +261,7 @@ impl Standing {
         let mut network = Network::new(vs, optimizer);
         let news = match &self.found {
             Some(found) => {
-                saving::load(&found.path, &mut task, &mut network, self.state.step)?;
+                saving::load(&found.path, &mut task, &mut network, self.state.optimizer_steps())?;
                 Vec::new()
             }
             None => task.begin(&network.vs)?,

@@ -11,7 +11,7 @@ use crate::metrics::{EpochRecord, Record, StepRecord};
 use crate::progress::{Shown, duration};
 
 impl<T: Task> Run<T> {
-    pub(super) fn report_step(&mut self, loss: f64, lr: f64, grad_norm: Option<f64>) -> Result<()> {
+    pub(super) fn report_step(&mut self, loss: f64, lr: f64, grad_norm: f64) -> Result<()> {
         let (images_per_second, data_wait) = self.meter.read();
         let state = &self.state;
         let step = state.step;
@@ -36,7 +36,7 @@ impl<T: Task> Run<T> {
             loss,
             loss_smoothed,
             lr,
-            grad_norm,
+            grad_norm: Some(grad_norm),
             images_per_second,
             data_wait,
         };

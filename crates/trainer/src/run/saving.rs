@@ -1,15 +1,16 @@
 //! What a checkpoint holds and how it comes back: weights, moments, state.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use fcmae_checkpoint::{CheckpointFolder, Metadata, Tensors, read_json, read_safetensors};
+use fcmae_checkpoint::{Metadata, Tensors, read_json, read_safetensors};
 use fcmae_model::{from_data, to_data};
+use tch::Tensor;
 
 use super::network::Network;
 use super::resume::decisive;
 use super::task::Task;
+use super::writer::Snapshot;
 use crate::state::State;
 
 /// The weights, with what decided them of the config, and the class names, in the file's metadata.
@@ -35,38 +36,43 @@ pub(crate) mod key {
     pub(crate) const LABELS: &str = "fcmae.labels";
 }
 
-/// Writes the checkpoint of `state`; older ones are untouched if that fails.
-///
-/// # Errors
-/// Weights that are not finite: such a checkpoint would replace good ones. What the system refuses.
-pub(crate) fn save<T: Task>(
-    folder: &CheckpointFolder,
+/// Refuses weights that are not finite: a checkpoint of them would replace good ones.
+pub(crate) fn check_finite(network: &Network, step: u64) -> Result<()> {
+    for (name, weight) in network.vs.variables() {
+        ensure!(
+            is_finite(&weight),
+            "step {step}: the weights {name} are not finite, so no checkpoint is written; lower `optimizer.lr` or set \
+             `optimizer.clip_grad`"
+        );
+    }
+    Ok(())
+}
+
+/// Whether all numbers of a tensor are.
+pub(crate) fn is_finite(tensor: &Tensor) -> bool {
+    tensor.isfinite().all().int64_value(&[]) != 0
+}
+
+/// What the checkpoint of `state` will hold.
+pub(crate) fn snapshot<T: Task>(
     task: &T,
     network: &Network,
     state: &State,
     class_names: &[String],
-) -> Result<PathBuf> {
-    for (name, weight) in network.vs.variables() {
-        ensure!(
-            weight.isfinite().all().int64_value(&[]) != 0,
-            "step {}: the weights {name} are not finite, so no checkpoint is written; lower `optimizer.lr` or set \
-             `optimizer.clip_grad`",
-            state.step
-        );
-    }
+) -> Result<Snapshot> {
     let moments: Tensors = network
         .optimizer
         .state()
         .iter()
         .map(|(name, t)| (name.clone(), to_data(t)))
         .collect();
-    let staging = folder.begin(state.step)?;
+    let mut snapshot = Snapshot::new(state.step);
     let metadata = metadata(task, state, class_names)?;
-    staging.write_tensors(MODEL, &fcmae_model::tensors(&network.vs), &metadata)?;
-    staging.write_tensors(OPTIMIZER, &moments, &BTreeMap::new())?;
-    staging.write_json(STATE, state)?;
-    task.save(&staging)?;
-    Ok(staging.commit()?)
+    snapshot.add_tensors(MODEL, fcmae_model::tensors(&network.vs), metadata);
+    snapshot.add_tensors(OPTIMIZER, moments, Metadata::new());
+    snapshot.add_json(STATE, state.clone());
+    task.save(&mut snapshot);
+    Ok(snapshot)
 }
 
 /// What a file of this run's weights says beside them.

@@ -3,11 +3,13 @@
 use std::path::Path;
 
 use anyhow::Result;
-use fcmae_checkpoint::{Metadata, Staging};
+use fcmae_blocks::Watch;
+use fcmae_checkpoint::Metadata;
 use fcmae_data::{Batch, LoaderOptions, Report};
 use tch::{Tensor, nn};
 
 use super::input::Input;
+use super::writer::Snapshot;
 use crate::config::RunConfig;
 use crate::measures::Measures;
 use crate::monitored::Monitored;
@@ -43,8 +45,8 @@ pub(crate) trait Task: Sized {
     /// How training batches are made.
     fn loading(&self) -> Result<LoaderOptions>;
 
-    /// Mean loss over a training batch, with its graph.
-    fn loss(&self, batch: Batch) -> Result<Tensor>;
+    /// Mean loss over a training batch, with its graph; `watch` looks on.
+    fn loss(&self, batch: Batch, watch: Watch) -> Result<Tensor>;
 
     /// The optimizer has taken a step.
     fn step_done(&mut self) -> Result<()> {
@@ -67,9 +69,7 @@ pub(crate) trait Task: Sized {
     }
 
     /// Adds to a checkpoint what only this task has.
-    fn save(&self, _staging: &Staging) -> Result<()> {
-        Ok(())
-    }
+    fn save(&self, _snapshot: &mut Snapshot) {}
 
     /// Takes that from a checkpoint.
     fn load(&mut self, _checkpoint: &Path) -> Result<()> {
