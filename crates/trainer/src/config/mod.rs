@@ -13,7 +13,7 @@ pub use finetune_sections::{
     ClassWeighting, ClassWeights, EmaConfig, FinetuneLogConfig, FinetuneLossConfig, FinetuneOptimizerConfig,
     FinetuneScheduleConfig, FinetuneTrainConfig, Metric, SelectionConfig,
 };
-pub use load::origins;
+pub use load::{is_finetuning, origins};
 pub use monitor::{MonitorConfig, MonitorKnnConfig};
 pub use pretrain::PretrainConfig;
 pub use sections::{

@@ -5,6 +5,7 @@ mod input;
 mod introduction;
 mod meter;
 mod network;
+mod plan;
 mod prepare;
 mod provenance;
 mod report;
@@ -32,6 +33,8 @@ use prepare::{Prepared, Run};
 pub(crate) use batches::{drop_path_draws, held_out_options, images};
 pub(crate) use input::Input;
 pub(crate) use introduction::in_place_of_grn;
+pub(crate) use plan::plan;
+pub use plan::{Plan, PlanOptions};
 #[cfg(test)]
 pub(crate) use resume::decisive;
 pub(crate) use saving::{MODEL, key};
