@@ -58,12 +58,14 @@ fn read() -> String {
 
 fn row(case: &Case, message: &str) -> String {
     let message = message.strip_prefix("error: ").unwrap_or(message);
+    let home = fcmae::data::data_home().expect("a folder of data sets");
+    let message = message.replace(&home.display().to_string(), "DATA_HOME"); // another on each machine
     let code = |text: &str| format!("`` {} ``", text.replace('|', "\\|"));
     format!(
         "| {} | {} | {} |",
         case.what,
         code(&format!("fcmae {}", case.args.join(" "))),
-        code(message)
+        code(&message)
     )
 }
 
