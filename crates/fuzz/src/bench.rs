@@ -6,7 +6,7 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Once;
 
 use fcmae_random::{Purpose, Stream};
@@ -61,7 +61,7 @@ impl<'a> Bench<'a> {
             seed,
             small,
             seeds,
-            folder: scratch()?,
+            folder: tempfile::tempdir()?,
         })
     }
 
@@ -168,15 +168,6 @@ impl<'a> Bench<'a> {
 fn is_like(a: &Problem, b: &Problem) -> bool {
     let start = |problem: &Problem| problem.to_string().chars().take(48).collect::<String>();
     start(a) == start(b)
-}
-
-/// Memory rather than disk, where there is such a folder.
-fn scratch() -> io::Result<TempDir> {
-    let memory = Path::new("/dev/shm");
-    match tempfile::tempdir_in(memory) {
-        Ok(folder) => Ok(folder),
-        Err(_) => tempfile::tempdir(),
-    }
 }
 
 thread_local! {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fs::File;
+use std::io;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::sleep;
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use fcmae_fuzz::{Bench, Target};
+use tempfile::TempDir;
 
 use crate::worker::{MEMORY, Standing, keep};
 
@@ -33,6 +35,8 @@ pub(crate) struct Campaign<'a> {
     findings: &'a Path,
     /// Where the worker tells how far it is.
     standing: File,
+    /// For the files of workers, which may die before they take them away.
+    scratch: TempDir,
 }
 
 /// What came of a campaign.
@@ -69,6 +73,7 @@ impl<'a> Campaign<'a> {
             executions,
             findings,
             standing,
+            scratch: scratch()?,
         })
     }
 
@@ -151,9 +156,15 @@ impl<'a> Campaign<'a> {
             .arg("--findings")
             .arg(self.findings)
             .env("RUST_BACKTRACE", "0")
+            .env("TMPDIR", self.scratch.path())
             .stdin(Stdio::null());
         command.spawn().context("a worker could not be started")
     }
+}
+
+/// Memory rather than disk, where there is such a folder.
+fn scratch() -> io::Result<TempDir> {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir())
 }
 
 /// What it means that a worker did not end by itself.

@@ -101,7 +101,7 @@ pub(super) const ARCHIVES: Group = Group {
                 place.truncate("x.tar", 1000);
             },
             args: SHARD,
-            says: &["x.tar: ends after 1000 bytes without the mark of an archive\'s end: it is cut off"],
+            says: &["x.tar: ends after 1000 bytes without the mark of an archive's end: it is cut off"],
         },
         Case {
             what: "a compressed archive",
