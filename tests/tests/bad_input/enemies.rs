@@ -174,12 +174,6 @@ pub(super) const NAMES: Group = Group {
             args: &["pretrain", "tiny.toml"],
             says: &["tiny.toml:1: unknown key `", "did you mean `seed`?"],
         },
-        Case {
-            what: "a header of ten thousand columns",
-            setup: |place| place.write("x.csv", "column,".repeat(10_000)),
-            args: &["data", "pack", "x.csv", "shards"],
-            says: &["x.csv: no column `path`; the header has `column`, `column`"],
-        },
     ],
 };
 
