@@ -4,12 +4,12 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use crate::{libtorch, process, tidy};
+use crate::{libtorch, licences, process, tidy};
 
 /// Options of `check`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Rewrite the files that `cargo fmt` would complain about, then go on
+    /// Rewrite the files that `cargo fmt` would complain about, and the list of licences, then go on
     #[arg(long)]
     fix: bool,
 }
@@ -22,6 +22,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         &["fmt", "--all", "--check"]
     }))?;
     tidy::run()?;
+    licences::check(args.fix)?;
     deny()?;
     libtorch::ensure()?;
     process::run(&mut cargo(&[
@@ -37,13 +38,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Licences, sources and advisories of the dependencies, where `cargo-deny` is installed.
+/// Licences, duplicates and sources of the dependencies, where `cargo-deny` is installed. Advisories are left to who has
+/// a network: `cargo deny check advisories`.
 fn deny() -> Result<()> {
     if process::capture(&mut cargo(&["deny", "--version"])).is_err() {
-        eprintln!("check: cargo-deny is not installed, licences and advisories are skipped");
+        eprintln!("check: cargo-deny is not installed, licences and sources of dependencies are not checked");
         return Ok(());
     }
-    process::run(&mut cargo(&["deny", "check"]))
+    process::run(&mut cargo(&["deny", "check", "licenses", "bans", "sources"]))
 }
 
 fn cargo(args: &[&str]) -> Command {

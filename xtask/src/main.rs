@@ -19,10 +19,12 @@ mod data;
 mod doctor;
 mod download;
 mod elpv;
+mod fuzz;
 mod instructions;
 mod interop;
 mod layering;
 mod libtorch;
+mod licences;
 mod paths;
 mod peer;
 mod pins;
@@ -58,6 +60,8 @@ enum Verb {
     Pretrain(program::Args),
     /// Train a classifier with labels [passed to `fcmae finetune`]
     Finetune(program::Args),
+    /// Measure some steps: hours, memory and disk of the whole run [passed to `fcmae plan`]
+    Plan(program::Args),
     /// Prove the masking on this machine for a config [passed to `fcmae verify`]
     Verify(program::Args),
     /// Run a refused step again and say where its numbers go wrong [passed to `fcmae replay`]
@@ -92,6 +96,8 @@ enum Verb {
     Tidy,
     /// Weights to the real timm and transformers and back, all sizes: do they say the same of the same pictures?
     Interop(interop::Args),
+    /// Damaged files for everything that reads files: executions and findings [passed to `crates/fuzz`]
+    Fuzz(program::Args),
     /// Time, memory and FLOP/s: steps and the loader against plain PyTorch, mask ratios, predictions, single kernels
     Bench(bench::Args),
 }
@@ -118,6 +124,7 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Weights(args) => weights::run(&args),
         Verb::Pretrain(args) => program::pretrain(&args),
         Verb::Finetune(args) => program::run("finetune", &args),
+        Verb::Plan(args) => program::run("plan", &args),
         Verb::Verify(args) => program::run("verify", &args),
         Verb::Replay(args) => program::run("replay", &args),
         Verb::Reconstruct(args) => program::run("reconstruct", &args),
@@ -135,6 +142,7 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Check(args) => check::run(&args),
         Verb::Tidy => tidy::run(),
         Verb::Interop(args) => interop::run(&args),
+        Verb::Fuzz(args) => fuzz::run(&args),
         Verb::Bench(args) => bench::run(&args),
     }
 }

@@ -83,6 +83,9 @@ fn open(file: &Path) -> Result<(File, Header), CheckpointError> {
             file: file.to_path_buf(),
         });
     }
+    if !attributes.is_file() {
+        return Err(read_error(std::io::Error::other("it is no plain file"))); // and need never end
+    }
     let mut handle = File::open(file).map_err(read_error)?;
     let length = handle.metadata().map_err(read_error)?.len();
     let header_length = header_length(file, &mut handle, length)?;
@@ -91,7 +94,8 @@ fn open(file: &Path) -> Result<(File, Header), CheckpointError> {
     handle.read_exact(&mut text).map_err(read_error)?;
     let header: Header = serde_json::from_slice(&text).map_err(|e| header_error(file, e.to_string()))?;
 
-    let expected = PREFIX + header_length + header.data_len() as u64;
+    // A header may promise nearly 2^64 bytes.
+    let expected = (PREFIX + header_length).saturating_add(header.data_len() as u64);
     let (file, got) = (file.to_path_buf(), length);
     match got.cmp(&expected) {
         std::cmp::Ordering::Less => Err(CheckpointError::Truncated { file, expected, got }),

@@ -103,20 +103,35 @@ impl TorchFile {
 
 /// An archive whose entries claim far more than the file holds is refused before one is unpacked.
 fn refuse_bomb(file: &Path, length: u64) -> Result<(), CheckpointError> {
-    let handle = File::open(file).map_err(|source| CheckpointError::read(file, source))?;
-    let Ok(mut archive) = ZipArchive::new(BufReader::new(handle)) else {
-        return Ok(()); // another format, or damage that the reader describes better
-    };
-    let mut claimed = 0_u64;
-    for index in 0..archive.len() {
-        if let Ok(entry) = archive.by_index_raw(index) {
-            claimed = claimed.saturating_add(entry.size());
-        }
-    }
+    let open = || File::open(file).map_err(|source| CheckpointError::read(file, source));
+    // Both, whatever the first bytes say: a file may be either to the one who looks.
+    let claimed = zip_claims(open()?).max(tar_claims(open()?));
     if claimed > limit(length) {
         return Err(error(file, &unfolds(claimed, length)));
     }
     Ok(())
+}
+
+/// Bytes that the entries of a zip archive are to unfold to; 0 of another format, or of damage that the reader
+/// describes better.
+fn zip_claims(handle: File) -> u64 {
+    let Ok(mut archive) = ZipArchive::new(BufReader::new(handle)) else {
+        return 0;
+    };
+    let count = archive.len();
+    let size = |index| archive.by_index_raw(index).map_or(0, |entry| entry.size());
+    (0..count).map(size).fold(0, u64::saturating_add)
+}
+
+/// The same of a tar archive, in which sparse files are nothing but a claim.
+fn tar_claims(handle: File) -> u64 {
+    let mut archive = tar::Archive::new(BufReader::new(handle));
+    let Ok(entries) = archive.entries() else {
+        return 0;
+    };
+    entries
+        .map_while(Result::ok)
+        .fold(0, |sum: u64, entry| sum.saturating_add(entry.size()))
 }
 
 fn limit(length: u64) -> u64 {

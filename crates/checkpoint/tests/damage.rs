@@ -163,6 +163,35 @@ fn a_header_that_promises_too_much_allocates_nothing() {
 }
 
 #[test]
+fn a_header_that_promises_more_than_can_be_counted_is_no_overflow() {
+    const PART: u64 = 1 << 60;
+    let tensor = |at: u64, size: u64| {
+        let (start, end) = (at * PART, at * PART + size);
+        format!(r#""{at:02}":{{"dtype":"U8","shape":[{size}],"data_offsets":[{start},{end}]}}"#)
+    };
+    let mut tensors: Vec<String> = (0..15).map(|at| tensor(at, PART)).collect();
+    tensors.push(tensor(15, PART - 1)); // 2^64 - 1 bytes in all
+    let header = format!("{{{}}}", tensors.join(","));
+    let bytes = [&(header.len() as u64).to_le_bytes(), header.as_bytes()].concat();
+    assert!(matches!(
+        error_of(&bytes),
+        CheckpointError::Truncated {
+            expected: u64::MAX,
+            ..
+        }
+    ));
+}
+
+#[test]
+fn devices_are_not_read() {
+    let error = read_safetensors("/dev/zero").unwrap_err().to_string();
+    assert!(
+        error.ends_with("/dev/zero: cannot be read: it is no plain file"),
+        "{error}"
+    );
+}
+
+#[test]
 fn paths_that_are_no_files_are_named() {
     let folder = tempfile::tempdir().unwrap();
     assert!(matches!(

@@ -14,6 +14,9 @@ use crate::origin::Origin;
 /// The key that names the files to build upon.
 pub(crate) const EXTENDS: &str = "extends";
 
+/// A longer file is no config.
+const LONGEST: u64 = 16 << 20;
+
 /// A file being read, on the way from the first one.
 struct Visit {
     shown: PathBuf,
@@ -106,7 +109,7 @@ fn extended(file: &Path, name: &str, place: &str, trail: &mut Vec<Visit>) -> Res
 
 /// The text of a file, or the reason with a file of a similar name.
 fn read_text(file: &Path) -> Result<String, (io::Error, Option<String>)> {
-    fs::read_to_string(file).map_err(|error| {
+    read_plain(file).map_err(|error| {
         let suggestion = if error.kind() == io::ErrorKind::NotFound {
             similar_file(file)
         } else {
@@ -114,6 +117,19 @@ fn read_text(file: &Path) -> Result<String, (io::Error, Option<String>)> {
         };
         (error, suggestion)
     })
+}
+
+/// The text of a plain file of sensible length: what `extends` names is another's word, and a device need never end.
+fn read_plain(file: &Path) -> io::Result<String> {
+    let meta = fs::metadata(file)?;
+    if !meta.is_file() && !meta.is_dir() {
+        return Err(io::Error::other("it is no plain file"));
+    }
+    if meta.is_file() && meta.len() > LONGEST {
+        let problem = format!("it has {} bytes; a config has at most {LONGEST}", meta.len());
+        return Err(io::Error::other(problem));
+    }
+    fs::read_to_string(file)
 }
 
 /// A TOML file in the same folder whose name is like that of `file`.

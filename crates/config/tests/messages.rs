@@ -364,3 +364,22 @@ fn files_that_cannot_be_read_are_named() {
     fs::write(folder.path().join("latin.toml"), b"name = \"\xe4\"").unwrap();
     assert!(message("latin.toml").contains("latin.toml: cannot be read: "));
 }
+
+#[test]
+fn what_need_not_end_is_no_config() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("run.toml");
+    fs::write(&file, "extends = \"/dev/zero\"\n").unwrap();
+    let message = load(&file, &[]).unwrap_err().to_string();
+    assert!(
+        message.contains("run.toml:1: `extends` names /dev/zero, which cannot be read: it is no plain file"),
+        "{message}"
+    );
+    let long = fs::File::create(&file).unwrap();
+    long.set_len((16 << 20) + 1).unwrap();
+    let message = load(&file, &[]).unwrap_err().to_string();
+    assert!(
+        message.ends_with("run.toml: cannot be read: it has 16777217 bytes; a config has at most 16777216"),
+        "{message}"
+    );
+}

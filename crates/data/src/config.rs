@@ -120,10 +120,10 @@ impl DataConfig {
     pub fn validate_reading(&self) -> Result<(), DataError> {
         let [height, width] = self.image_size;
         ensure(
-            height > 0 && width > 0,
+            [height, width].iter().all(|side| (1..=1 << 16).contains(side)),
             "data.image_size",
             format!("[{height}, {width}]"),
-            || "sides must be at least 1 pixel".to_owned(),
+            || "sides must be from 1 to 65536 pixels".to_owned(),
         )?;
         self.check_channels("data.mean", &self.mean)?;
         self.check_channels("data.std", &self.std)?;
@@ -304,6 +304,7 @@ mod tests {
         let cases = [
             ("", "data.path"),
             ("path = 'x'\nimage_size = 0", "data.image_size"),
+            ("path = 'x'\nimage_size = 119906842624", "data.image_size"), // found by `cargo xtask fuzz`
             ("path = 'x'\ncolor = 'grey'", "data.mean"),
             ("path = 'x'\nmean = [0.1, 0.1, nan]", "data.mean"),
             ("path = 'x'\nstd = [0.1, 0.1, 0.0]", "data.std"),

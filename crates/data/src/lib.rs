@@ -54,7 +54,7 @@ mod transform;
 pub use augment::AugmentConfig;
 pub use config::{Cache, DataConfig, OnError};
 pub use dataset::{Dataset, Sample};
-pub use decode::{DecodeOptions, JpegDecoder, decode, decode_with, read_image};
+pub use decode::{DecodeOptions, JpegDecoder, decode, decode_with, is_decoding, read_image};
 pub use erase::{EraseMode, RandomErasing};
 pub use error::DataError;
 pub use finetune::{CropMode, FinetuneAugment, FinetuneAugmentConfig};

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub struct EncoderConfig {
     /// Name of the size, for people and checkpoints (`"atto"` … `"huge"`).
     pub name: String,
-    /// Blocks per stage. Atto: `[2, 2, 6, 2]`.
+    /// Blocks per stage, from 1 to 1000. Atto: `[2, 2, 6, 2]`.
     pub depths: Vec<usize>,
     /// Channels per stage. Atto: `[40, 80, 160, 320]`.
     pub dims: Vec<usize>,
@@ -149,12 +149,9 @@ impl EncoderConfig {
                 dims: self.dims.len(),
             });
         }
-        if self.depths.is_empty() || self.depths.len() > 8 || self.depths.contains(&0) {
-            return value(
-                "depths",
-                &self.depths,
-                "one to eight stages of at least one block",
-            );
+        let is_depth = |depth: &usize| (1..=1000).contains(depth);
+        if self.depths.is_empty() || self.depths.len() > 8 || !self.depths.iter().all(is_depth) {
+            return value("depths", &self.depths, "one to eight stages of 1 to 1000 blocks");
         }
         if self.dims.iter().any(|&d| d == 0 || d > 1 << 16) {
             return value("dims", &self.dims, "between 1 and 65536 channels in every stage");
@@ -248,7 +245,7 @@ mod tests {
         );
         check(
             |c| c.depths = vec![2, 0, 6, 2],
-            "`model.depths` = [2, 0, 6, 2]: must be one to eight stages of at least one block",
+            "`model.depths` = [2, 0, 6, 2]: must be one to eight stages of 1 to 1000 blocks",
         );
         check(
             |c| c.dims[1] = 0,

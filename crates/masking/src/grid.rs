@@ -28,7 +28,7 @@ impl PatchGrid {
     /// `L`, the number of patches.
     #[must_use]
     pub fn patches(self) -> usize {
-        self.rows * self.cols
+        self.rows.saturating_mul(self.cols) // of any size that a config may name
     }
 
     /// `(row, column)` of a patch.

@@ -26,6 +26,8 @@
 //! [`Inference`] uses weights of any origin: predictions, measures, features and what they are like, probes. A
 //! [`MonitorConfig`] has a run watch its own features.
 //!
+//! [`plan_pretrain`] and [`plan_finetune`] carry out some steps of a run and tell what all of it would take ([`Plan`]).
+//!
 //! It knows no command line and prints to stderr only.
 //!
 //! ```
@@ -75,12 +77,12 @@ pub use config::{
     CheckpointConfig, ClassWeighting, ClassWeights, EmaConfig, FinetuneConfig, FinetuneLogConfig,
     FinetuneLossConfig, FinetuneOptimizerConfig, FinetuneScheduleConfig, FinetuneTrainConfig, GuardConfig,
     LogConfig, LossConfig, Metric, MonitorConfig, MonitorKnnConfig, OnBadStep, OptimizerConfig, Precision,
-    PretrainConfig, ScheduleConfig, SelectionConfig, TrainConfig, ValidationConfig, origins,
+    PretrainConfig, ScheduleConfig, SelectionConfig, TrainConfig, ValidationConfig, is_finetuning, origins,
 };
 pub use error::{InputError, List};
 pub use evaluation::Hide;
 pub use fcmae_model::Activation;
-pub use finetune::{Best, Finetuned, finetune};
+pub use finetune::{Best, Finetuned, finetune, plan_finetune};
 pub use groups::is_decayed;
 pub use inference::{
     Analysis, AnalysisOptions, Embedding, Evaluation, EvaluationReport, Inference, InferenceConfig,
@@ -93,10 +95,10 @@ pub use measures::Measures;
 pub use metrics::{EpochRecord, MetricsFile, Record, Smoothed, StepRecord};
 pub use monitored::{KnnScore, Monitored};
 pub use optimizer::{Optimizer, Parameter, Share};
-pub use pretrain::pretrain;
+pub use pretrain::{plan_pretrain, pretrain};
 pub use pretrained::{Pretrained, find_weights};
-pub use progress::{News, Progress, Shown, Verbosity, duration};
-pub use run::{Replay, ReplayedBatch, RunOptions, Seen, Source, Start, replay};
+pub use progress::{News, Progress, Shown, Verbosity, duration, one_line};
+pub use run::{Plan, PlanOptions, Replay, ReplayedBatch, RunOptions, Seen, Source, Start, replay};
 pub use run_folder::{RunFolder, fresh_name};
 pub use schedule::{Schedule, scaled_lr};
 pub use state::{DataStamp, EpochSums, HeldOut, State};

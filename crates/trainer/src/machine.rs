@@ -137,9 +137,29 @@ impl fmt::Display for Machine {
 /// Largest memory of this process so far: Linux's `VmHWM`, in MiB; elsewhere it is not known.
 pub(crate) fn peak_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kibibytes / 1024)
+    Some(kibibytes(&status, "VmHWM:")? >> 10)
+}
+
+/// Lets [`peak_memory`] begin anew; where the system refuses, it goes on from the largest so far.
+pub(crate) fn reset_peak_memory() {
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
+}
+
+/// What this process could have in all, in MiB: what it has, and what the machine or its control group could still
+/// give. Elsewhere than on Linux it is not known.
+pub(crate) fn memory() -> Option<u64> {
+    let read = |file: &str| std::fs::read_to_string(file).ok();
+    let free = kibibytes(&read("/proc/meminfo")?, "MemAvailable:")?;
+    let own = kibibytes(&read("/proc/self/status")?, "VmRSS:")?;
+    let limit = read("/sys/fs/cgroup/memory.max").and_then(|bytes| bytes.trim().parse::<u64>().ok());
+    let limit = limit.map_or(u64::MAX, |bytes| bytes >> 20);
+    Some(((free + own) >> 10).min(limit))
+}
+
+/// The value of a line such as `VmRSS:   5124 kB`.
+fn kibibytes(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    line.trim().strip_suffix("kB")?.trim().parse().ok()
 }
 
 fn device_name(device: Device) -> String {
@@ -172,6 +192,18 @@ mod tests {
         let error = DeviceChoice::Cuda(1000).find().unwrap_err().to_string();
         assert!(error.contains("\"cuda:1000\" is not there"), "{error}");
         assert_eq!(DeviceChoice::Cpu.find().unwrap(), Device::Cpu);
+    }
+
+    #[test]
+    fn memory_is_read_where_the_system_tells() {
+        assert_eq!(
+            kibibytes("VmPeak:\t 9 kB\nVmRSS:\t  5124 kB\n", "VmRSS:"),
+            Some(5124)
+        );
+        assert_eq!(kibibytes("VmRSS: much", "VmRSS:"), None);
+        if cfg!(target_os = "linux") {
+            assert!(memory() > Some(1) && memory() >= peak_memory(), "{:?}", memory());
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What a person sees of a run, on stderr (a bar on a terminal, plain lines elsewhere) or in a display of its own.
 
+use std::borrow::Cow;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::mpsc::Sender;
@@ -84,6 +85,7 @@ enum Outlet {
 
 impl Outlet {
     fn line(&self, text: &str) {
+        let text = &*one_line(text);
         match self {
             Outlet::Quiet => {}
             Outlet::Lines => eprintln!("{text}"),
@@ -93,6 +95,7 @@ impl Outlet {
     }
 
     fn warn(&self, text: &str) {
+        let text = &*one_line(text);
         match self {
             Outlet::Quiet | Outlet::Lines => eprintln!("warning: {text}"),
             Outlet::Bar(bar) => bar.suspend(|| eprintln!("warning: {text}")),
@@ -250,9 +253,40 @@ pub fn duration(duration: Duration) -> String {
     }
 }
 
+/// Text as a terminal may show it: names in it may come from a file that means harm, so control characters are escaped
+/// and what nobody would read is cut.
+#[must_use]
+pub fn one_line(text: &str) -> Cow<'_, str> {
+    /// Characters.
+    const LONGEST: usize = 4000;
+    if text.len() <= LONGEST && !text.contains(char::is_control) {
+        return Cow::Borrowed(text);
+    }
+    let mut line = String::new();
+    for c in text.chars().take(LONGEST) {
+        if c.is_control() {
+            line.extend(c.escape_default());
+        } else {
+            line.push(c);
+        }
+    }
+    if text.chars().nth(LONGEST).is_some() {
+        line.push('…');
+    }
+    Cow::Owned(line)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_is_one_line_whatever_is_in_it() {
+        assert_eq!(one_line("μ: a·b"), "μ: a·b");
+        assert_eq!(one_line("a\n\x1b[31mb\u{85}"), "a\\n\\u{1b}[31mb\\u{85}");
+        let long = "ä".repeat(5000);
+        assert_eq!(one_line(&long), format!("{}…", &long[..8000]));
+    }
 
     #[test]
     fn durations_read_like_a_clock() {

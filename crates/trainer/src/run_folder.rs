@@ -131,19 +131,7 @@ impl RunFolder {
     /// # Errors
     /// [`InputError::DiskFull`]; [`InputError::Unwritable`] if the system does not say.
     pub fn require_space(&self, needed: u64) -> Result<(), InputError> {
-        let disk = rustix::fs::statvfs(&self.path).map_err(|errno| InputError::Unwritable {
-            folder: self.path.clone(),
-            source: errno.into(),
-        })?;
-        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-        if free < needed {
-            return Err(InputError::DiskFull {
-                folder: self.path.clone(),
-                free,
-                needed,
-            });
-        }
-        Ok(())
+        refuse_full_disk(&self.path, free_space(&self.path)?, needed)
     }
 
     /// Writes the resolved config, whole or not at all.
@@ -157,6 +145,31 @@ impl RunFolder {
         file.sync_all()?;
         fs::rename(&part, self.config())
     }
+}
+
+/// Bytes that are free where `folder` lies, or would lie: it need not be there yet.
+pub(crate) fn free_space(folder: &Path) -> Result<u64, InputError> {
+    let there = folder
+        .ancestors()
+        .find(|folder| folder.exists())
+        .unwrap_or(Path::new("."));
+    let disk = rustix::fs::statvfs(there).map_err(|errno| InputError::Unwritable {
+        folder: folder.to_owned(),
+        source: errno.into(),
+    })?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
+/// Refuses a disk without room for what is needed.
+pub(crate) fn refuse_full_disk(folder: &Path, free: u64, needed: u64) -> Result<(), InputError> {
+    if free < needed {
+        return Err(InputError::DiskFull {
+            folder: folder.to_owned(),
+            free,
+            needed,
+        });
+    }
+    Ok(())
 }
 
 /// The first of `name`, `name-2`, `name-3`, … that does not exist in `output_dir`.

@@ -1,10 +1,13 @@
 //! Configs: keys, values, sizes, masks, files.
 
-use super::{Case, RUN, check, edit, nothing};
+use fcmae_tests::Place;
 
-#[test]
-fn keys_and_values_of_a_config() {
-    check(&[
+use super::{Case, Group, RUN, edit, nothing};
+
+pub(super) const KEYS_AND_VALUES_OF_A_CONFIG: Group = Group {
+    title: "Keys and values of a config",
+    place: Place::new,
+    cases: &[
         Case {
             what: "a mistyped key",
             setup: |place| edit(place, "lr = 3e-3", "lrr = 3e-3"),
@@ -100,12 +103,18 @@ fn keys_and_values_of_a_config() {
             args: &["pretrain", "tiny.toml", "--name", "../tiny"],
             says: &["`name`: \"../tiny\"", "one folder, without slashes"],
         },
-    ]);
-}
+    ],
+};
 
 #[test]
-fn sizes_and_masks() {
-    check(&[
+fn keys_and_values_of_a_config() {
+    KEYS_AND_VALUES_OF_A_CONFIG.check();
+}
+
+pub(super) const SIZES_AND_MASKS: Group = Group {
+    title: "Sizes and masks",
+    place: Place::new,
+    cases: &[
         Case {
             what: "an image size between two multiples of the stride",
             setup: |place| edit(place, "image_size = 32", "image_size = 36"),
@@ -170,12 +179,18 @@ fn sizes_and_masks() {
                 "lower `train.batch_size`",
             ],
         },
-    ]);
-}
+    ],
+};
 
 #[test]
-fn files_of_a_config() {
-    check(&[
+fn sizes_and_masks() {
+    SIZES_AND_MASKS.check();
+}
+
+pub(super) const FILES_OF_A_CONFIG: Group = Group {
+    title: "Files of a config",
+    place: Place::new,
+    cases: &[
         Case {
             what: "no config",
             setup: nothing,
@@ -215,5 +230,10 @@ fn files_of_a_config() {
             args: RUN,
             says: &["base.toml:1: `extends` goes in a circle: "],
         },
-    ]);
+    ],
+};
+
+#[test]
+fn files_of_a_config() {
+    FILES_OF_A_CONFIG.check();
 }

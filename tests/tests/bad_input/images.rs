@@ -2,11 +2,12 @@
 
 use fcmae_tests::Place;
 
-use super::{Case, RUN, assert_refused, check, edit, nothing, trained};
+use super::{Case, Group, RUN, assert_refused, edit, nothing, trained};
 
-#[test]
-fn folders_of_images() {
-    check(&[
+pub(super) const FOLDERS_OF_IMAGES: Group = Group {
+    title: "Folders of images",
+    place: Place::new,
+    cases: &[
         Case {
             what: "no images given",
             setup: |place| edit(place, "path = \"images\"\n", ""),
@@ -49,7 +50,12 @@ fn folders_of_images() {
             args: &["pretrain", "tiny.toml", "--set", "data.path=tiny.toml"],
             says: &["tiny.toml: is neither a folder nor a `.csv`, `.tar` or `.txt` file"],
         },
-    ]);
+    ],
+};
+
+#[test]
+fn folders_of_images() {
+    FOLDERS_OF_IMAGES.check();
 }
 
 /// Breaks two images: one ends early, the other is none.
@@ -79,9 +85,10 @@ fn a_broken_image_is_named_and_costs_no_step() {
     }
 }
 
-#[test]
-fn a_broken_image_to_reconstruct_is_named() {
-    check(&[
+pub(super) const A_BROKEN_IMAGE_TO_RECONSTRUCT_IS_NAMED: Group = Group {
+    title: "Images to reconstruct",
+    place: Place::new,
+    cases: &[
         Case {
             what: "a file that ends early",
             setup: |place| {
@@ -106,7 +113,12 @@ fn a_broken_image_to_reconstruct_is_named() {
             args: &["reconstruct", "runs/tiny", "nowhere.png"],
             says: &["nowhere.png: does not exist"],
         },
-    ]);
+    ],
+};
+
+#[test]
+fn a_broken_image_to_reconstruct_is_named() {
+    A_BROKEN_IMAGE_TO_RECONSTRUCT_IS_NAMED.check();
 }
 
 #[test]

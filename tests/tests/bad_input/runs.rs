@@ -5,11 +5,12 @@ use std::fs;
 use fcmae_checkpoint::{read_safetensors, write_safetensors};
 use fcmae_tests::{Place, Signal};
 
-use super::{Case, RUN, assert_refused, check, nothing, trained};
+use super::{Case, Group, RUN, assert_refused, nothing, trained};
 
-#[test]
-fn places_to_write() {
-    check(&[
+pub(super) const PLACES_TO_WRITE: Group = Group {
+    title: "Places to write to",
+    place: Place::new,
+    cases: &[
         Case {
             what: "a file where the output folder should be",
             setup: |place| place.write("runs", "in the way"),
@@ -50,6 +51,39 @@ fn places_to_write() {
             says: &["images: a folder without a config.toml; give a config file or the folder of a run"],
         },
         Case {
+            what: "more checkpoints than the disk holds, planned",
+            setup: nothing,
+            args: &[
+                "plan",
+                "tiny.toml",
+                "--set",
+                "checkpoint.keep=1000000",
+                "--set",
+                "model.dims=[64, 128, 256, 512]",
+            ],
+            says: &[
+                "run folder runs/tiny: the disk has ",
+                " free and this run needs about ",
+                "lower `checkpoint.keep`",
+            ],
+        },
+        Case {
+            what: "a batch that does not fit, planned",
+            setup: nothing,
+            args: &[
+                "plan",
+                "tiny.toml",
+                "--set",
+                "train.batch_size=16",
+                "--memory",
+                "20",
+            ],
+            says: &[
+                "`train.batch_size`: 16 images would take about ",
+                " MiB of the 20 there are; ",
+            ],
+        },
+        Case {
             what: "--resume without a run",
             setup: nothing,
             args: &["pretrain", "tiny.toml", "--resume"],
@@ -61,12 +95,18 @@ fn places_to_write() {
             args: &["reconstruct", "runs/tiny", "images", "-o", "nowhere/all.png"],
             says: &["--output nowhere/all.png: No such file or directory"],
         },
-    ]);
-}
+    ],
+};
 
 #[test]
-fn checkpoints() {
-    check(&[
+fn places_to_write() {
+    PLACES_TO_WRITE.check();
+}
+
+pub(super) const CHECKPOINTS: Group = Group {
+    title: "Checkpoints",
+    place: Place::new,
+    cases: &[
         Case {
             what: "weights that are not there",
             setup: nothing,
@@ -168,7 +208,12 @@ fn checkpoints() {
             args: &["reconstruct", "runs/tiny", "images/00.png", "--mask-ratio", "1"],
             says: &["--mask-ratio 1: ", "hide 16 of the 16 patches", "at most 0.9375"],
         },
-    ]);
+    ],
+};
+
+#[test]
+fn checkpoints() {
+    CHECKPOINTS.check();
 }
 
 fn cut_weights(place: &Place) {
@@ -197,9 +242,10 @@ fn foreign_weights(place: &Place, change: &str) {
     write_safetensors(place.path("foreign.safetensors"), &tensors, &metadata).unwrap();
 }
 
-#[test]
-fn a_changed_config_lists_what_differs() {
-    check(&[
+pub(super) const A_CHANGED_CONFIG_LISTS_WHAT_DIFFERS: Group = Group {
+    title: "A run with another config or other images",
+    place: Place::new,
+    cases: &[
         Case {
             what: "two other values",
             setup: trained,
@@ -240,7 +286,12 @@ fn a_changed_config_lists_what_differs() {
             args: RUN,
             says: &["the training images: were 20 (", "), are 15 ("],
         },
-    ]);
+    ],
+};
+
+#[test]
+fn a_changed_config_lists_what_differs() {
+    A_CHANGED_CONFIG_LISTS_WHAT_DIFFERS.check();
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod jpeg;
 mod raster;
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use image::ImageFormat;
@@ -130,9 +131,23 @@ pub(crate) fn look_at(
     Ok((size, format.extensions_str().first().copied().unwrap_or("bin")))
 }
 
+thread_local! {
+    static IS_DECODING: Cell<bool> = const { Cell::new(false) };
+}
+
 /// Decoders of foreign bytes have panicked before; one bad file must not end a run of weeks.
 fn guarded<T>(name: &str, decode: impl FnOnce() -> Result<T, DataError>) -> Result<T, DataError> {
-    catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|panic| Err(corrupt(name, panic_text(&*panic))))
+    IS_DECODING.set(true);
+    let result = catch_unwind(AssertUnwindSafe(decode));
+    IS_DECODING.set(false);
+    result.unwrap_or_else(|panic| Err(corrupt(name, panic_text(&*panic))))
+}
+
+/// Whether this thread is inside a decoder, whose panic becomes a [`DataError::Decode`]: a program's hook need not tell
+/// of it.
+#[must_use]
+pub fn is_decoding() -> bool {
+    IS_DECODING.get()
 }
 
 /// Reads and decodes one image.
@@ -212,4 +227,22 @@ pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     format!("panicked: {}", text.unwrap_or("(no message)"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_of_a_decoder_is_an_error_and_known_as_one() {
+        let result = guarded("a.png", || -> Result<(), DataError> {
+            assert!(!is_decoding(), "index out of bounds");
+            Ok(())
+        });
+        assert_eq!(
+            result.unwrap_err().to_string(),
+            "a.png: cannot decode: panicked: index out of bounds"
+        );
+        assert!(!is_decoding());
+    }
 }

@@ -42,6 +42,9 @@ fn open<'a>(
     format: ImageFormat,
     options: &DecodeOptions,
 ) -> Result<impl ImageDecoder + use<'a>, DataError> {
+    if format == ImageFormat::WebP {
+        check_webp(bytes).map_err(|problem| corrupt(name, problem))?;
+    }
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     reader.limits(limits(options));
     let decoder = reader
@@ -50,6 +53,25 @@ fn open<'a>(
     let (width, height) = decoder.dimensions();
     check_size(name, u64::from(width), u64::from(height), options)?;
     Ok(decoder)
+}
+
+/// Refuses a WebP whose chunks do not fit into it: the decoder takes memory on their word (up to 4 GiB for the EXIF data
+/// of a file of 500 bytes).
+fn check_webp(bytes: &[u8]) -> Result<(), String> {
+    let word = |at: usize| {
+        let bytes = bytes.get(at..at + 4)?.first_chunk()?;
+        Some(u32::from_le_bytes(*bytes) as usize)
+    };
+    let end = word(4).unwrap_or(0).saturating_add(8).min(bytes.len());
+    let mut at = 12; // behind `RIFF`, its length and `WEBP`
+    while let Some(len) = word(at + 4).filter(|_| at < end) {
+        let left = bytes.len() - (at + 8);
+        if len > left {
+            return Err(format!("a part claims to have {len} bytes, {left} are left"));
+        }
+        at += 8 + len.next_multiple_of(2);
+    }
+    Ok(())
 }
 
 /// Four floats per pixel, and as much again for the decoder's own needs.
@@ -127,5 +149,29 @@ mod tests {
             to_8_bits(decoded),
             Image::new(2, 1, 3, vec![128, 0, 255, 0, 255, 26])
         );
+    }
+
+    /// Found by `cargo xtask fuzz`.
+    #[test]
+    fn a_webp_cannot_claim_parts_that_are_not_there() {
+        let part = |name: &[u8; 4], len: u32, bytes: &[u8]| [name, &len.to_le_bytes(), bytes].concat();
+        let file = |parts: &[Vec<u8>]| {
+            let parts = parts.concat();
+            [
+                b"RIFF",
+                &(4 + parts.len() as u32).to_le_bytes(),
+                b"WEBP",
+                parts.as_slice(),
+            ]
+            .concat()
+        };
+        let (odd, exif) = (part(b"VP8L", 3, b"abc\0"), part(b"EXIF", 2, b"xy"));
+        let whole = file(&[odd.clone(), exif]);
+        check_webp(&whole).unwrap();
+        check_webp(&[whole, b"junk behind it".to_vec()].concat()).unwrap();
+        let liar = file(&[odd, part(b"EXIF", u32::MAX, b"xy")]);
+        let message = check_webp(&liar).unwrap_err();
+        assert_eq!(message, "a part claims to have 4294967295 bytes, 2 are left");
+        check_webp(b"RIFF").unwrap(); // for the decoder to refuse
     }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::DataConfig;
 use crate::error::{DataError, list as in_words};
-use crate::storage::Location;
+use crate::storage::{Location, open_plain};
 
 use super::{Entry, data_home, manifest_of, open_path, shards};
 
@@ -164,7 +164,8 @@ pub(super) fn is_manifest(file: &Path) -> bool {
 }
 
 fn reader(file: &Path) -> csv::Result<csv::Reader<std::fs::File>> {
-    csv::ReaderBuilder::new().trim(csv::Trim::All).from_path(file)
+    let file = open_plain(file)?;
+    Ok(csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(file))
 }
 
 /// The names of the columns; a byte order mark in front does not count.

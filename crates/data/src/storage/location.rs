@@ -7,6 +7,7 @@ use std::time::UNIX_EPOCH;
 use fcmae_random::hash64;
 
 use super::Shard;
+use super::plain::read_image;
 use crate::error::DataError;
 
 /// Where the bytes of one image are: a file, or a member of a tar shard.
@@ -46,10 +47,10 @@ impl Location {
     /// All bytes.
     ///
     /// # Errors
-    /// [`DataError::Read`] or [`DataError::Fetch`].
+    /// [`DataError::Read`], also for what is no plain file or has more than a GiB; [`DataError::Fetch`].
     pub fn read(&self) -> Result<Vec<u8>, DataError> {
         match &self.member {
-            None => std::fs::read(&self.path).map_err(|source| DataError::Read {
+            None => read_image(&self.path).map_err(|source| DataError::Read {
                 file: self.path.clone(),
                 source,
             }),

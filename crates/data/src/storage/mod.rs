@@ -2,6 +2,7 @@
 
 mod http;
 mod location;
+mod plain;
 mod shard;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -9,4 +10,5 @@ pub(crate) mod testing;
 pub use location::Location;
 
 pub(crate) use http::{Client, Retry, is_url};
+pub(crate) use plain::{LONGEST_IMAGE, open_plain};
 pub(crate) use shard::Shard;

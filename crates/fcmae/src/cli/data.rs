@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Subcommand;
 use fcmae::data::{Color, DataConfig, Dataset, PackOptions, Survey, pack, survey};
+use fcmae::trainer::one_line;
 use serde_json::{Value, json};
 
 use super::{Outcome, output};
@@ -124,7 +125,7 @@ fn run_stats(args: &StatsArgs) -> Result<Outcome> {
     let dataset = Dataset::open(&args.from.config(color))?;
     let survey = survey(&dataset, args.from.workers)?;
     for error in &survey.unusable {
-        eprintln!("unusable: {error}");
+        eprintln!("unusable: {}", one_line(&error.to_string()));
     }
     if args.from.json {
         output::json(&as_json(&dataset, &survey))?;

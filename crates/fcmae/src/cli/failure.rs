@@ -6,14 +6,14 @@ use std::panic::PanicHookInfo;
 use fcmae::analysis::VerifyError;
 use fcmae::checkpoint::{CheckpointError, NameReport};
 use fcmae::config::ConfigError;
-use fcmae::data::DataError;
+use fcmae::data::{DataError, is_decoding};
 use fcmae::decoder::DecoderError;
 use fcmae::encoder::EncoderError;
 use fcmae::masking::MaskError;
 use fcmae::model::ModelError;
 use fcmae::report::ReportError;
 use fcmae::torch_ext::first_line;
-use fcmae::trainer::InputError;
+use fcmae::trainer::{InputError, one_line};
 use tch::TchError;
 
 /// 2 for input that the user can put right, 1 for everything else.
@@ -52,11 +52,14 @@ pub(super) fn describe(error: &anyhow::Error) -> String {
             message = format!("{message}: {text}");
         }
     }
-    message
+    one_line(&message).into_owned()
 }
 
-/// A panic is a fault of this program, or libtorch out of memory.
+/// A panic is a fault of this program, or libtorch out of memory. That of an image's decoder becomes an error.
 pub(super) fn report_panic(info: &PanicHookInfo) {
+    if is_decoding() {
+        return;
+    }
     let payload = info.payload();
     let text = payload.downcast_ref::<String>().map(String::as_str);
     let text = text
@@ -65,7 +68,8 @@ pub(super) fn report_panic(info: &PanicHookInfo) {
     let place = info
         .location()
         .map(|place| format!(" ({}:{})", place.file(), place.line()));
-    eprintln!("error: {}{}", panic_message(text), place.unwrap_or_default());
+    let message = panic_message(text) + &place.unwrap_or_default();
+    eprintln!("error: {}", one_line(&message));
 }
 
 fn panic_message(text: &str) -> String {
@@ -108,6 +112,12 @@ mod tests {
             .context("writing a: disk on fire")
             .context("step 3");
         assert_eq!(describe(&error), "step 3: writing a: disk on fire");
+    }
+
+    #[test]
+    fn a_message_is_one_line_whatever_names_a_file_has_put_into_it() {
+        let error = anyhow::Error::msg("a\nb.png: cannot read");
+        assert_eq!(describe(&error), "a\\nb.png: cannot read");
     }
 
     #[test]

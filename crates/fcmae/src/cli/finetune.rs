@@ -17,8 +17,8 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> Result<Outcome> {
     let args = &args.run;
-    let file = args.file("finetune", "configs/finetune/elpv-atto.toml")?;
-    let config = FinetuneConfig::load(file, &args.overrides())?;
+    let file = args.config.file("finetune", "configs/finetune/elpv-atto.toml")?;
+    let config = FinetuneConfig::load(file, &args.config.overrides())?;
     if args.dry_run {
         return args.show(&config);
     }

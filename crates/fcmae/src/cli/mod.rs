@@ -10,6 +10,7 @@ mod failure;
 mod finetune;
 mod inspect;
 mod output;
+mod plan;
 mod predict;
 mod pretrain;
 mod probe;
@@ -46,6 +47,8 @@ enum Verb {
     Pretrain(pretrain::Args),
     /// Train a classifier with labels as a config file says; the same command continues its run
     Finetune(finetune::Args),
+    /// Measure some steps of a run, and tell what all of it would take: hours, memory, disk
+    Plan(plan::Args),
     /// Prove the masking on this machine: sparse = masked-dense, no leak, independent images
     Verify(verify::Args),
     /// Run the step again at which a run met a loss that is not finite, and say where it begins
@@ -123,6 +126,7 @@ fn run(verb: Verb) -> Result<Outcome> {
     match verb {
         Verb::Pretrain(args) => pretrain::run(&args),
         Verb::Finetune(args) => finetune::run(&args),
+        Verb::Plan(args) => plan::run(&args),
         Verb::Verify(args) => verify::run(&args),
         Verb::Replay(args) => replay::run(&args),
         Verb::Reconstruct(args) => reconstruct::run(&args),

@@ -1,7 +1,7 @@
 //! `fcmae predict`: the classes of pictures, as they come.
 
 use anyhow::Result;
-use fcmae::trainer::{Inference, Prediction};
+use fcmae::trainer::{Inference, Prediction, one_line};
 use serde_json::json;
 
 use super::weights::PicturesArgs;
@@ -51,7 +51,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
                 Format::Json => object(&inference, &prediction, top).to_string() + "\n",
             }),
             Err(unreadable) => {
-                eprintln!("unreadable: {}", unreadable.problem);
+                eprintln!("unreadable: {}", one_line(&unreadable.problem));
                 if format == Format::Json {
                     return output::json(&json!({"file": unreadable.file, "error": unreadable.problem}));
                 }

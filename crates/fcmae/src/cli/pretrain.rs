@@ -18,8 +18,8 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> Result<Outcome> {
     let args = &args.run;
-    let file = args.file("pretrain", "configs/pretrain/quickstart.toml")?;
-    let config = PretrainConfig::load(file, &args.overrides())?;
+    let file = args.config.file("pretrain", "configs/pretrain/quickstart.toml")?;
+    let config = PretrainConfig::load(file, &args.config.overrides())?;
     if args.dry_run {
         return args.show(&config);
     }

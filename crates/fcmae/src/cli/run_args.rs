@@ -10,9 +10,9 @@ use serde::Serialize;
 
 use super::{Outcome, output};
 
-/// Arguments of `pretrain` and `finetune`.
+/// Which run: what `pretrain`, `finetune` and `plan` are told of it.
 #[derive(Debug, clap::Args)]
-pub(super) struct RunArgs {
+pub(super) struct ConfigArgs {
     /// Config file, or the folder of a run
     config: Option<PathBuf>,
     /// Set a key of the config, e.g. `--set optimizer.lr=1e-3`; can be repeated
@@ -21,6 +21,13 @@ pub(super) struct RunArgs {
     /// Name of the run folder [default: the name of the config file]
     #[arg(long)]
     name: Option<String>,
+}
+
+/// Arguments of `pretrain` and `finetune`.
+#[derive(Debug, clap::Args)]
+pub(super) struct RunArgs {
+    #[command(flatten)]
+    pub(super) config: ConfigArgs,
     /// Only continue: refuse to begin a run
     #[arg(long)]
     resume: bool,
@@ -41,7 +48,7 @@ pub(super) struct RunArgs {
     pub(super) json: bool,
 }
 
-impl RunArgs {
+impl ConfigArgs {
     /// The config file; `verb` and `example` are for who gave none.
     pub(super) fn file(&self, verb: &str, example: &str) -> Result<&Path, InputError> {
         self.config.as_deref().ok_or_else(|| InputError::Argument {
@@ -56,7 +63,9 @@ impl RunArgs {
         overrides.extend(name.map(|name| format!("name={}", toml_string(name))));
         overrides
     }
+}
 
+impl RunArgs {
     /// Carries out the run in `folder` that `file` describes, shown as the arguments ask for.
     pub(super) fn carry_out(
         &self,
@@ -66,7 +75,7 @@ impl RunArgs {
     ) -> Result<Summary> {
         let source = Source {
             command: typed(),
-            origins: origins(file, &self.overrides())?,
+            origins: origins(file, &self.config.overrides())?,
         };
         let options = RunOptions {
             source,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use fcmae::data::Location;
-use fcmae::trainer::{Inference, Unreadable, listed};
+use fcmae::trainer::{Inference, Unreadable, listed, one_line};
 
 /// Weights, and on what.
 #[derive(Debug, clap::Args)]
@@ -65,7 +65,7 @@ impl PicturesArgs {
 pub(super) fn open(weights: &Path, set: &[String], data: Option<&str>) -> Result<Inference> {
     let inference = Inference::open(weights, set)?;
     for note in &inference.notes {
-        eprintln!("note: {note}");
+        eprintln!("note: {}", one_line(note));
     }
     let best = weights.join("checkpoints/best");
     if best.is_dir() {
@@ -83,7 +83,7 @@ pub(super) fn open(weights: &Path, set: &[String], data: Option<&str>) -> Result
 /// Names what could not be read, a line each.
 pub(super) fn tell_unreadable(pictures: &[Unreadable]) {
     for picture in pictures {
-        eprintln!("unreadable: {}", picture.problem);
+        eprintln!("unreadable: {}", one_line(&picture.problem));
     }
     if !pictures.is_empty() {
         eprintln!(

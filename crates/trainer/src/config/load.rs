@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use fcmae_config::Resolved;
+use serde::Serialize;
 
 use super::settings::RunConfig;
+use super::{FinetuneConfig, PretrainConfig};
 use crate::error::InputError;
 
 /// Reads a config file with the files it extends, applies `overrides`, and checks the result.
@@ -46,6 +48,26 @@ pub fn origins(file: &Path, overrides: &[String]) -> Result<BTreeMap<String, Str
         .collect())
 }
 
+/// Whether a config describes a fine-tuning: whether it gives anything that pre-training does not have.
+///
+/// # Errors
+/// As reading the config: the file, those it extends, the overrides.
+pub fn is_finetuning(file: &Path, overrides: &[String]) -> Result<bool> {
+    let resolved = fcmae_config::load(config_file(file)?, overrides)?;
+    let (pretrain, finetune) = (
+        sections(&PretrainConfig::default())?,
+        sections(&FinetuneConfig::default())?,
+    );
+    let mut own = finetune.keys().filter(|key| !pretrain.contains_key(*key));
+    Ok(own.any(|key| resolved.table().contains_key(key)))
+}
+
+/// What stands at the top of a config.
+fn sections(config: &impl Serialize) -> Result<serde_json::Map<String, serde_json::Value>> {
+    let value = serde_json::to_value(config)?;
+    Ok(value.as_object().cloned().unwrap_or_default())
+}
+
 /// A run folder stands for its resolved config.
 fn config_file(path: &Path) -> Result<PathBuf, InputError> {
     let inside = path.join("config.toml");
@@ -73,7 +95,6 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::config::PretrainConfig;
 
     fn file(folder: &Path, text: &str) -> PathBuf {
         let file = folder.join("first-try.toml");
@@ -126,6 +147,21 @@ mod tests {
         assert_eq!(origins["seed"], "--set seed=3");
         assert!(origins["data.path"].ends_with("first-try.toml:2"), "{origins:?}");
         assert_eq!(origins.get("threads"), None);
+    }
+
+    #[test]
+    fn a_fine_tuning_is_known_by_what_pre_training_does_not_have() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = file(folder.path(), "[data]\npath = \"x\"\n");
+        assert!(!is_finetuning(&file, &[]).unwrap());
+        assert!(is_finetuning(&file, &["ema.decay=0.9".into()]).unwrap());
+        let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs");
+        for (kind, expected) in [("pretrain", false), ("finetune", true)] {
+            for entry in fs::read_dir(configs.join(kind)).unwrap() {
+                let file = entry.unwrap().path();
+                assert_eq!(is_finetuning(&file, &[]).unwrap(), expected, "{}", file.display());
+            }
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ pub use finetune_sections::{
     FinetuneScheduleConfig, FinetuneTrainConfig, Metric, SelectionConfig,
 };
 pub use guard::{GuardConfig, OnBadStep};
-pub use load::origins;
+pub use load::{is_finetuning, origins};
 pub use monitor::{MonitorConfig, MonitorKnnConfig};
 pub use pretrain::PretrainConfig;
 pub use sections::{

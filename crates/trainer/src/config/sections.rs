@@ -217,7 +217,7 @@ impl TrainConfig {
     /// Images per optimizer step.
     #[must_use]
     pub fn images_per_step(&self) -> usize {
-        self.batch_size * self.accumulate
+        self.batch_size.saturating_mul(self.accumulate) // asked for before either is checked
     }
 
     /// Checks that `images` training images fill at least one optimizer step.
@@ -229,7 +229,7 @@ impl TrainConfig {
             batch_size,
             accumulate,
         } = self;
-        if images >= batch_size * accumulate {
+        if images >= self.images_per_step() {
             return Ok(());
         }
         let (key, lower) = if images < *batch_size {
@@ -403,6 +403,17 @@ pub(crate) fn not_negative(value: f64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Found by `cargo xtask fuzz`.
+    #[test]
+    fn a_step_of_more_images_than_can_be_counted_is_refused_and_no_overflow() {
+        let train = TrainConfig {
+            batch_size: 1 << 40,
+            accumulate: 1 << 40,
+        };
+        assert_eq!(train.images_per_step(), usize::MAX);
+        assert!(train.validate().is_err());
+    }
 
     #[test]
     fn a_step_larger_than_the_data_set_is_refused() {

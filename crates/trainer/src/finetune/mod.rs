@@ -23,7 +23,8 @@ use crate::groups::is_decayed;
 use crate::layers::LayerDecay;
 use crate::optimizer::{Optimizer, Share};
 use crate::run::{
-    Closed, Closing, Input, RunOptions, Snapshot, Task, drop_path_draws, images, in_place_of_grn, run,
+    Closed, Closing, Input, Plan, PlanOptions, RunOptions, Snapshot, Task, drop_path_draws, images,
+    in_place_of_grn, plan, run,
 };
 use crate::summary::Summary;
 
@@ -44,6 +45,14 @@ pub use best::{Best, Finetuned};
 /// disk that fails. The last checkpoint is intact in each case.
 pub fn finetune(config: &FinetuneConfig, options: &RunOptions) -> Result<Summary> {
     run::<Finetuning>(config, options)
+}
+
+/// Measures what [`finetune`] would take; the run folder is neither made nor touched.
+///
+/// # Errors
+/// As for a run that begins; memory or a disk that it does not fit into.
+pub fn plan_finetune(config: &FinetuneConfig, options: &PlanOptions) -> Result<Plan> {
+    plan::<Finetuning>(config, options)
 }
 
 /// A classifier in training.

@@ -19,7 +19,8 @@ use tch::{Device, Tensor, nn};
 use crate::config::PretrainConfig;
 use crate::optimizer::Optimizer;
 use crate::run::{
-    Closed, Closing, Input, RunOptions, Task, drop_path_draws, images, in_place_of_grn, key, run,
+    Closed, Closing, Input, Plan, PlanOptions, RunOptions, Task, drop_path_draws, images, in_place_of_grn,
+    key, plan, run,
 };
 use crate::summary::Summary;
 
@@ -37,6 +38,14 @@ use monitor::Monitor;
 /// that is not finite; a disk that fails. The last checkpoint is intact in each case.
 pub fn pretrain(config: &PretrainConfig, options: &RunOptions) -> Result<Summary> {
     run::<Pretraining>(config, options)
+}
+
+/// Measures what [`pretrain`] would take; the run folder is neither made nor touched.
+///
+/// # Errors
+/// As for a run that begins; memory or a disk that it does not fit into.
+pub fn plan_pretrain(config: &PretrainConfig, options: &PlanOptions) -> Result<Plan> {
+    plan::<Pretraining>(config, options)
 }
 
 /// An FCMAE in training.

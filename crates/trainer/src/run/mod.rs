@@ -6,6 +6,7 @@ mod input;
 mod introduction;
 mod meter;
 mod network;
+mod plan;
 mod prepare;
 mod provenance;
 mod replay;
@@ -38,6 +39,8 @@ use writer::Writer;
 pub(crate) use batches::{drop_path_draws, held_out_options, images};
 pub(crate) use input::Input;
 pub(crate) use introduction::in_place_of_grn;
+pub(crate) use plan::plan;
+pub use plan::{Plan, PlanOptions};
 pub use replay::{Replay, ReplayedBatch, Seen, replay};
 #[cfg(test)]
 pub(crate) use resume::decisive;

@@ -1,10 +1,16 @@
 //! Braces as a shell expands them: `{000..123}` counts, `{a,b}` lists.
 
 /// More names than this are a slip.
-const MOST: usize = 1_000_000;
+pub(super) const MOST: usize = 1_000_000;
+
+/// A longer text is no path, and a million times its length is memory.
+const LONGEST: usize = 4096;
 
 /// All names that `text` stands for, the last brace turning fastest.
 pub(super) fn expand(text: &str) -> Result<Vec<String>, String> {
+    if text.len() > LONGEST {
+        return Err(format!("a path of {} bytes is too long", text.len()));
+    }
     let mut names = vec![String::new()];
     let mut rest = text;
     while let Some(open) = rest.find('{') {
@@ -88,6 +94,7 @@ mod tests {
             ("{0..9999}{0..9999}", "more than 1000000"),
             ("{a,{b,c}}", "braces inside braces"),
             ("{0..99999999999999999999999}", "is no number"),
+            (&"{0..999999}".repeat(400), "too long"),
         ] {
             let message = expand(text).unwrap_err();
             assert!(message.contains(expected), "{text}: {message}");

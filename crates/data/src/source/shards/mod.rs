@@ -23,7 +23,7 @@ use crate::storage::{Client, Location, Retry, Shard};
 use crate::threads::workers;
 
 use index::Cache;
-use samples::{CLASS, Sample};
+use samples::{CLASS, MOST_FIELDS, Sample};
 
 /// Shards that are asked for at the same time: servers answer slowly, but many at once.
 const AT_ONCE: usize = 16;
@@ -33,9 +33,6 @@ const WORTH_AN_INDEX: u64 = 16 << 20;
 
 /// The column that classes are read from where `labels.columns` names no other.
 const LABEL: &str = "label";
-
-/// More different fields than this are no table.
-const MOST_FIELDS: usize = 1000;
 
 /// The images of the shards that `path` names, or `None` where `path` means something else.
 ///

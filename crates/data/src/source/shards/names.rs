@@ -3,10 +3,10 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use super::braces::expand;
+use super::braces::{MOST, expand};
 use crate::error::DataError;
 use crate::source::SPLIT_NAMES;
-use crate::storage::is_url;
+use crate::storage::{is_url, open_plain};
 
 /// The shards at `path` in their order, or `None` where `path` means something else.
 ///
@@ -67,10 +67,12 @@ fn matching(path: &Path, pattern: &str) -> Result<Vec<String>, DataError> {
 
 /// One shard or pattern a line; relative to the list's folder.
 fn of_list(path: &Path, split: &str) -> Result<Vec<String>, DataError> {
-    let text = std::fs::read_to_string(path).map_err(|source| DataError::Read {
-        file: path.to_owned(),
-        source,
-    })?;
+    let text = open_plain(path)
+        .and_then(std::io::read_to_string)
+        .map_err(|source| DataError::Read {
+            file: path.to_owned(),
+            source,
+        })?;
     let folder = path.parent().unwrap_or(Path::new(""));
     let mut shards = Vec::new();
     for line in text.lines().map(str::trim) {
@@ -90,6 +92,9 @@ fn of_list(path: &Path, split: &str) -> Result<Vec<String>, DataError> {
             to_text(path, folder.join(line))?
         };
         shards.extend(named(path, &line)?);
+        if shards.len() > MOST {
+            return Err(bad(path, format!("lists more than {MOST} shards")));
+        }
     }
     if shards.is_empty() {
         return Err(bad(path, "lists no shards".to_owned()));

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::scan::{Member, Reader, scan};
 use crate::error::DataError;
 use crate::source::folder::IMAGE_EXTENSIONS;
-use crate::storage::Shard;
+use crate::storage::{LONGEST_IMAGE, Shard};
 
 /// A larger `.cls` holds no class.
 const LONGEST_CLASS: u64 = 1 << 10;
@@ -16,11 +16,11 @@ const LONGEST_CLASS: u64 = 1 << 10;
 /// A larger `.json` is refused.
 const LONGEST_JSON: u64 = 1 << 20;
 
+/// More fields than this are no labels.
+pub(super) const MOST_FIELDS: usize = 1000;
+
 /// Longer texts of a `.json` are captions, not labels, and are passed over.
 const LONGEST_TEXT: usize = 64;
-
-/// Longer images are none, and would be read into memory whole.
-const LONGEST_IMAGE: u64 = 1 << 30;
 
 /// The column of what a `.cls` says.
 pub(super) const CLASS: &str = "cls";
@@ -177,6 +177,12 @@ fn class(bytes: &[u8]) -> Result<String, String> {
 fn json(bytes: &[u8]) -> Result<BTreeMap<String, String>, String> {
     let object: serde_json::Map<String, Value> =
         serde_json::from_slice(bytes).map_err(|error| format!("is no JSON object: {error}"))?;
+    if object.len() > MOST_FIELDS {
+        return Err(format!(
+            "has {} fields; at most {MOST_FIELDS} are read",
+            object.len()
+        ));
+    }
     let scalar = |value: Value| match value {
         Value::String(text) if text.len() <= LONGEST_TEXT => Some(text.trim().to_owned()),
         Value::Number(number) => Some(number.to_string()),
