@@ -1,12 +1,12 @@
 //! Where an axis has its marks, and what they say.
 
-use super::Scale;
+use crate::chart::Scale;
 use crate::number::Unit;
 
 /// A mark of an axis: its value and its text.
 pub(crate) type Tick = (f64, String);
 
-/// About five marks inside `[low, high]`, at round values; whole numbers only where `is_whole`.
+/// About six marks inside `[low, high]`, at round values; whole numbers only where `is_whole`.
 pub(crate) fn ticks(low: f64, high: f64, scale: Scale, unit: Unit, is_whole: bool) -> Vec<Tick> {
     match scale {
         Scale::Linear => linear(low, high, unit, is_whole),
@@ -15,7 +15,7 @@ pub(crate) fn ticks(low: f64, high: f64, scale: Scale, unit: Unit, is_whole: boo
 }
 
 fn linear(low: f64, high: f64, unit: Unit, is_whole: bool) -> Vec<Tick> {
-    let mut step = round_step((high - low) / 5.0);
+    let mut step = round_step((high - low) / 6.0);
     if is_whole {
         step = step.max(1.0);
     }
@@ -134,7 +134,7 @@ mod tests {
             [0.3, 0.6],
             Scale::Linear,
             Unit::Plain,
-            &["0.3", "0.4", "0.5", "0.6"],
+            &["0.30", "0.35", "0.40", "0.45", "0.50", "0.55", "0.60"],
         );
     }
 
