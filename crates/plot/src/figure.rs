@@ -4,7 +4,7 @@ use maud::{Markup, PreEscaped, html};
 
 use crate::chart::{Chart, Point, Series, Style};
 use crate::frame::Frame;
-use crate::marks::{self, color_class, marks};
+use crate::marks::{MARKS_STYLE, color_class, marks, palette};
 use crate::number::shown;
 
 /// Width of a chart, and what of it lies around its box; above the box stand the title and half of the uppermost mark.
@@ -68,7 +68,7 @@ impl Figure {
         let width = longest.fold(columns as f64 * WIDTH, f64::max);
 
         let title = heading(&self.title, TITLE, &self.note, width);
-        let heads: Vec<_> = self.charts.iter().map(|chart| head(chart)).collect();
+        let heads: Vec<_> = self.charts.iter().map(head).collect();
         let head_height = LINE * heads.iter().map(Vec::len).max().unwrap_or_default() as f64;
         let size = [WIDTH - LEFT - RIGHT, if rows > 1 { LOW } else { HIGH }];
         let row_height = head_height + TOP + size[1] + BOTTOM;
@@ -118,8 +118,8 @@ impl Figure {
 }
 
 fn style() -> String {
-    let colors = marks::palette(|i, color| format!(".fcmae-plot .c{i} {{ stroke: {color}; }}\n"));
-    marks::STYLE.to_owned() + include_str!("style/file.css") + &colors
+    let colors = palette(|i, color| format!(".fcmae-plot .c{i} {{ stroke: {color}; }}\n"));
+    MARKS_STYLE.to_owned() + include_str!("style/file.css") + &colors
 }
 
 /// A chart without its title, in a box of this size whose upper left is the origin.
@@ -315,7 +315,7 @@ mod tests {
             }
         };
         let short = size(&named("one two", "a".into(), 1).svg());
-        let svg = named(&"eight letters".repeat(7), "a".into(), 1).svg();
+        let svg = named(&"letters ".repeat(14), "a".into(), 1).svg();
         assert_eq!(size(&svg), [short[0], short[1] + 2.0 * LINE]);
         let many = named("one two", "a name of twenty let".into(), 9).svg();
         assert_eq!(size(&many), [short[0], short[1] + 4.0 * LINE]); // two fit in a row

@@ -6,7 +6,7 @@ use crate::chart::{Chart, Series, Style};
 use crate::frame::Frame;
 
 /// Rules for what is drawn here.
-pub(crate) const STYLE: &str = include_str!("style/marks.css");
+pub(crate) const MARKS_STYLE: &str = include_str!("style/marks.css");
 
 /// The colours on light ground and on dark.
 const LIGHT: [&str; Series::COLORS] = [

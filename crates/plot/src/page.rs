@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::chart::{Chart, Scale, Series};
 use crate::frame::{Frame, Range};
-use crate::marks::{self, color_class, marks};
+use crate::marks::{MARKS_STYLE, color_class, marks, palette};
 use crate::number::{Unit, shown};
 
 /// Side of the square that the lines are drawn in before they are stretched.
@@ -18,8 +18,8 @@ pub const PAGE_SCRIPT: &str = include_str!("style/page.js");
 /// The style sheet of charts on a page, which itself gives four colours: `--paper`, `--ink`, `--soft` and `--line`.
 #[must_use]
 pub fn page_style() -> String {
-    let colors = marks::palette(|i, color| format!(".c{i} {{ --c: {color}; }}\n"));
-    marks::STYLE.to_owned() + include_str!("style/page.css") + &colors
+    let colors = palette(|i, color| format!(".c{i} {{ --c: {color}; }}\n"));
+    MARKS_STYLE.to_owned() + include_str!("style/page.css") + &colors
 }
 
 impl Chart {

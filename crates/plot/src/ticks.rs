@@ -94,46 +94,24 @@ mod tests {
         assert_eq!(texts, expected);
     }
 
+    fn check_linear(range: [f64; 2], expected: &[&str]) {
+        check(range, Scale::Linear, Unit::Plain, expected);
+    }
+
     #[test]
     fn marks_are_round_and_told_apart() {
-        check(
-            [0.3, 0.71],
-            Scale::Linear,
-            Unit::Plain,
-            &["0.3", "0.4", "0.5", "0.6", "0.7"],
-        );
-        check(
-            [0.0, 24.0],
-            Scale::Linear,
-            Unit::Plain,
-            &["0", "5", "10", "15", "20"],
-        );
-        check(
-            [0.0, 1e-3],
-            Scale::Linear,
-            Unit::Plain,
-            &["0", "2e-4", "4e-4", "6e-4", "8e-4", "1e-3"],
-        );
-        check(
-            [0.0, 0.04],
-            Scale::Linear,
-            Unit::Percent,
-            &["0 %", "1 %", "2 %", "3 %", "4 %"],
-        );
-        check(
-            [-1.0, 1.0],
-            Scale::Linear,
-            Unit::Plain,
-            &["-1.0", "-0.5", "0", "0.5", "1.0"],
-        );
+        check_linear([0.3, 0.71], &["0.3", "0.4", "0.5", "0.6", "0.7"]);
+        check_linear([0.0, 24.0], &["0", "5", "10", "15", "20"]);
+        check_linear([0.0, 1e-3], &["0", "2e-4", "4e-4", "6e-4", "8e-4", "1e-3"]);
+        check_linear([-1.0, 1.0], &["-1.0", "-0.5", "0", "0.5", "1.0"]);
+        let percent = &["0 %", "1 %", "2 %", "3 %", "4 %"];
+        check([0.0, 0.04], Scale::Linear, Unit::Percent, percent);
     }
 
     #[test]
     fn both_ends_may_be_marks() {
-        check(
+        check_linear(
             [0.3, 0.6],
-            Scale::Linear,
-            Unit::Plain,
             &["0.30", "0.35", "0.40", "0.45", "0.50", "0.55", "0.60"],
         );
     }

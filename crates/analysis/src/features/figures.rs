@@ -63,16 +63,16 @@ pub fn rank_figure(networks: &[Named]) -> Figure {
 pub fn selectivity_figure(networks: &[Named]) -> Option<Figure> {
     let mean = LayerMeasures::mean_selectivity;
     let axis = || Axis::reaching("class selectivity", [0.0, 1.0]);
-    let over_depth = at_site(networks, "mean", Site::Output, axis(), mean);
-    if over_depth.is_empty() {
+    let means = at_site(networks, "mean", Site::Output, axis(), mean);
+    if means.is_empty() {
         return None;
     }
     let layers = networks.iter().flat_map(|(_, report)| &report.layers);
     let stages = layers.map(|layer| layer.stage + 1).max().unwrap_or_default();
     let distributions = (0..stages).map(|stage| {
         let distribution = |(color, (name, report)): (usize, &Named)| {
-            let mut layers = report.at(Site::Output).filter(|layer| layer.stage == stage);
-            let values = layers.next_back()?.selectivity.as_ref()?;
+            let layers = report.at(Site::Output).filter(|layer| layer.stage == stage);
+            let values = layers.last()?.selectivity.as_ref()?;
             Some(Series::line(name, histogram(values)).colored(color))
         };
         let series = networks.iter().enumerate().filter_map(distribution).collect();
@@ -82,7 +82,7 @@ pub fn selectivity_figure(networks: &[Named]) -> Option<Figure> {
     Some(Figure {
         title: "How much do channels prefer one class?".to_owned(),
         columns: 2,
-        charts: std::iter::once(over_depth).chain(distributions).collect(),
+        charts: std::iter::once(means).chain(distributions).collect(),
         ..Figure::default()
     })
 }
@@ -99,16 +99,14 @@ fn by_site(
         let series = Site::ALL.into_iter().enumerate().map(curve);
         return vec![over_depth(title, axis.clone(), series)];
     }
-    let parts = |site: Site| [title, site.name()].map(str::to_owned).into_iter();
-    let title = |site| {
-        parts(site)
-            .filter(|part| !part.is_empty())
-            .collect::<Vec<_>>()
-            .join(", ")
+    let chart = |site: Site| {
+        let title = match title {
+            "" => site.name().to_owned(),
+            title => format!("{title}, {}", site.name()),
+        };
+        at_site(networks, &title, site, axis.clone(), value)
     };
-    let charts = Site::ALL
-        .into_iter()
-        .map(|site| at_site(networks, &title(site), site, axis.clone(), value));
+    let charts = Site::ALL.into_iter().map(chart);
     charts.filter(|chart| !chart.is_empty()).collect()
 }
 
