@@ -159,7 +159,7 @@ fn widen(low: f64, high: f64, margins: [f64; 2]) -> (f64, f64) {
 mod tests {
     use super::*;
 
-    fn frame(y: Axis, points: &[Point]) -> Frame {
+    fn framed(y: Axis, points: &[Point]) -> Frame {
         let chart = Chart::new("", Axis::default(), y, vec![Series::line("", points.to_vec())]);
         Frame::of(&chart, [100.0, 50.0])
     }
@@ -167,7 +167,7 @@ mod tests {
     #[test]
     fn places_are_shares_of_the_ranges() {
         let points = [[0.0, 10.0], [5.0, 20.0], [10.0, 0.0]];
-        let frame = frame(Axis::default(), &points);
+        let frame = framed(Axis::default(), &points);
         assert_eq!((frame.x.low, frame.x.high, frame.y.low), (0.0, 10.0, 0.0));
         assert!(frame.y.high > 20.0 && frame.y.high < 22.0);
         assert_eq!(frame.path(&points[2..]), "M100.0 50.0");
@@ -182,7 +182,7 @@ mod tests {
             [3.0, 2.0],
             [4.0, f64::INFINITY],
         ];
-        let frame = frame(Axis::default(), &points);
+        let frame = framed(Axis::default(), &points);
         assert!(frame.y.high < 4.0);
         let path = frame.path(&points);
         assert_eq!(path.matches('M').count(), 2);
@@ -192,7 +192,7 @@ mod tests {
     #[test]
     fn one_point_and_none_have_a_frame_too() {
         for points in [&[[3.0, 0.5]][..], &[[0.0, 0.0]], &[[0.0, f64::NAN]], &[]] {
-            let frame = frame(Axis::default(), points);
+            let frame = framed(Axis::default(), points);
             for range in [&frame.x, &frame.y] {
                 assert!(range.low < range.high, "{points:?}: {range:?}");
                 assert!(
@@ -209,11 +209,11 @@ mod tests {
             scale: Scale::Log,
             ..Axis::default()
         };
-        let frame = frame(axis(), &[[0.0, 1e-3], [1.0, 1e3]]);
+        let frame = framed(axis(), &[[0.0, 1e-3], [1.0, 1e3]]);
         assert_eq!(frame.y.scale, Scale::Log);
         assert!((frame.y.share(1.0) - 0.5).abs() < 1e-9);
-        assert_eq!(frame(axis(), &[[0.0, 0.0], [1.0, 1e3]]).y.scale, Scale::Linear);
-        assert_eq!(frame(axis(), &[[0.0, 1.0], [1.0, 9.0]]).y.scale, Scale::Linear);
+        assert_eq!(framed(axis(), &[[0.0, 0.0], [1.0, 1e3]]).y.scale, Scale::Linear);
+        assert_eq!(framed(axis(), &[[0.0, 1.0], [1.0, 9.0]]).y.scale, Scale::Linear);
     }
 
     #[test]
@@ -235,7 +235,7 @@ mod tests {
     #[test]
     fn an_axis_reaches_as_far_as_asked_and_never_less_than_its_points() {
         let ends = |reach, points: &[Point]| {
-            let range = frame(Axis::reaching("", reach), points).y;
+            let range = framed(Axis::reaching("", reach), points).y;
             (range.low, range.high)
         };
         assert_eq!(ends([0.0, 1.0], &[[0.0, 0.3], [1.0, 0.4]]), (0.0, 1.0));
