@@ -15,7 +15,7 @@ fn main() -> std::io::Result<()> {
         Series::line("b", over_epochs(200, |x| 1.3 / x.sqrt())).colored(1),
     ];
     let accuracy = Series {
-        spread: vec![0.02; 12],
+        spread: vec![0.06; 12],
         ..Series::line("a", over_epochs(12, |x| 0.9 - 0.6 / x))
     };
     let log = Axis {

@@ -16,6 +16,8 @@ const BOTTOM: f64 = 48.0;
 /// Height of the box in a single row of charts, and where there are several.
 const HIGH: f64 = 220.0;
 const LOW: f64 = 140.0;
+/// Between the figure's title and its charts.
+const REST: f64 = 6.0;
 /// From one line of words to the next.
 const LINE: f64 = 20.0;
 /// Width of a letter as a share of its size: a little more than the fonts of the style sheet need on average.
@@ -72,7 +74,7 @@ impl Figure {
         let head_height = LINE * heads.iter().map(Vec::len).max().unwrap_or_default() as f64;
         let size = [WIDTH - LEFT - RIGHT, if rows > 1 { LOW } else { HIGH }];
         let row_height = head_height + TOP + size[1] + BOTTOM;
-        let top = TOP + LINE * title.len() as f64;
+        let top = TOP + LINE * title.len() as f64 + REST;
         let legend_top = top + rows as f64 * row_height;
         let legend = places(&named, width);
         let height = legend_top + legend.last().map_or(0.0, |(_, [_, y])| y + LINE) + TOP;
@@ -335,6 +337,6 @@ mod tests {
 
     #[test]
     fn an_empty_figure_is_a_picture_too() {
-        assert_eq!(size(&Figure::default().svg()), [460.0, 20.0]);
+        assert_eq!(size(&Figure::default().svg()), [460.0, 26.0]);
     }
 }
