@@ -12,6 +12,7 @@ const FLOORS: [(&str, u32, Libtorch); 19] = [
     ("fcmae-config", 0, Libtorch::Never),
     ("fcmae-random", 0, Libtorch::Never),
     ("fcmae-checkpoint", 0, Libtorch::Never),
+    ("fcmae-plot", 0, Libtorch::Never),
     ("fcmae-torch-ext", 0, Libtorch::Allowed),
     // for the tests of the floors above
     ("fcmae-testing", 0, Libtorch::Allowed),

@@ -44,7 +44,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     assert!(networks[0].1.hidden_distance() > 0.3 && networks[1].1.hidden_distance() < 0.01);
     let file = std::env::temp_dir().join("collapse.svg");
-    std::fs::write(&file, collapse_figure(&networks).to_svg())?;
+    std::fs::write(&file, collapse_figure(&networks).svg())?;
     println!("{}", file.display());
     Ok(())
 }

@@ -5,8 +5,8 @@
 //! - [`ClassificationReport`], [`MultiLabelReport`]: how good a classifier is, from its scores: top-k, F1, AUROC, confusion matrix, bootstrap.
 //! - [`FeatureStatistics`]: what the features inside an encoder are like, place by place, over any number of images: cosine
 //!   distance of channels (collapse), dead and saturated channels, effective rank, class selectivity; [`FeatureReport`]
-//!   holds the numbers, [`collapse_figure`] and its siblings draw them, [`maps_picture`] shows single channels.
-//! - [`plot`]: line charts as SVG.
+//!   holds the numbers, [`collapse_figure`] and its siblings draw them with
+//!   [`fcmae_plot`], [`maps_picture`] shows single channels.
 //! - [`verify`]: the masking proved on this machine for a given configuration: packed = masked-dense on forward
 //!   and every gradient, no leak from hidden pixels, independence of images.
 //!
@@ -24,7 +24,6 @@
 
 mod classification;
 mod features;
-pub mod plot;
 mod reconstruct;
 mod sheet;
 mod text;

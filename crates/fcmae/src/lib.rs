@@ -13,7 +13,8 @@
 //! | [masking] | patch grids, masks, the layout of what is visible |
 //! | [kernels] | compute on packed tiles |
 //! | [blocks], [encoder], [decoder], [model] | the network, floor by floor |
-//! | [analysis] | reconstructions, the proof of the masking, measures of a classifier and of features, plots |
+//! | [analysis] | reconstructions, the proof of the masking, measures of a classifier and of features |
+//! | [plot] | line charts as SVG, for files and pages |
 //! | [report] | run folders and matrices as HTML |
 //! | [trainer] | the run: recipe, loop, checkpoints, exact resume; weights in use |
 //! | [torch_ext] | what libtorch can do and `tch` does not bind |
@@ -72,6 +73,7 @@ pub use fcmae_encoder as encoder;
 pub use fcmae_kernels as kernels;
 pub use fcmae_masking as masking;
 pub use fcmae_model as model;
+pub use fcmae_plot as plot;
 pub use fcmae_random as random;
 pub use fcmae_report as report;
 pub use fcmae_torch_ext as torch_ext;

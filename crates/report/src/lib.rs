@@ -12,7 +12,7 @@
 //! | config | `config.toml`, and of each value where it was given: [`Provenance`] |
 //! | machine, versions, command | [`Provenance`], `provenance.json` |
 //!
-//! Charts are drawn here ([`chart`]), as SVG; a few lines of script add what moves: values under the pointer, the
+//! [`fcmae_plot`] draws the charts, as SVG; a few lines of script add what moves: values under the pointer, the
 //! slider of the epochs, sorting. Without scripts the page still shows everything. All text goes through
 //! [`maud`], which escapes it.
 //!
@@ -32,7 +32,6 @@
 //! # Ok::<(), serde_json::Error>(())
 //! ```
 
-pub mod chart;
 mod error;
 mod live;
 mod matrix;

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use fcmae_plot::Point;
 use serde_json::{Map, Value};
 
-use crate::chart::Point;
 use crate::error::ReportError;
 
 /// The numbers of a run over its epochs.

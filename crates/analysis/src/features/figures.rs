@@ -1,43 +1,36 @@
 //! Curves over the depth of networks, several of them in one plot.
 
 use fcmae_encoder::Site;
+use fcmae_plot::{Axis, Chart, Figure, Point, Series};
 
 use super::report::{FeatureReport, LayerMeasures};
-use crate::plot::{Axis, Chart, Figure, Line};
 
 /// A network by name.
 type Named = (String, FeatureReport);
-
-const DEPTH: &str = "depth: first block 0, last block 1";
 
 /// Cosine distance between channels against depth (paper, Fig. 4). One network: its sites in one chart; several: a
 /// chart for each site.
 #[must_use]
 pub fn collapse_figure(networks: &[Named]) -> Figure {
-    let axis = || Axis::fixed("mean cosine distance", [0.0, 0.55]);
-    let value = |layer: &LayerMeasures| Some(layer.cosine_distance);
-    let title = "Do the channels of a layer differ? (0: collapsed, 0.5: nothing in common)";
-    if let [(_, only)] = networks {
-        let lines = Site::ALL
-            .into_iter()
-            .map(|site| curve(site.name(), only, site, value));
-        return Figure::single(title, chart("", axis(), lines));
-    }
+    let axis = Axis::reaching("mean cosine distance", [0.0, 0.55]);
     Figure {
-        title: title.to_owned(),
+        title: "Do the channels of a layer differ?".to_owned(),
+        note: "0: collapsed; 0.5: nothing in common".to_owned(),
         columns: 2,
-        charts: by_site(networks, "", axis, value),
+        charts: by_site(networks, "", &axis, |layer| Some(layer.cosine_distance)),
     }
 }
 
-/// Shares of dead and of saturated channels against depth, a chart for each site.
+/// Shares of dead and of saturated channels against depth. One network: its sites in two charts; several: two charts for
+/// each site.
 #[must_use]
 pub fn channels_figure(networks: &[Named]) -> Figure {
-    let axis = || Axis::fixed("share of the channels", [-0.02, 1.02]);
-    let dead = by_site(networks, "dead, ", axis, |layer| Some(layer.dead));
-    let saturated = by_site(networks, "saturated, ", axis, |layer| Some(layer.saturated));
+    let axis = Axis::reaching("share of the channels", [-0.02, 1.02]); // a line at 0 is seen
+    let dead = by_site(networks, "dead", &axis, |layer| Some(layer.dead));
+    let saturated = by_site(networks, "saturated", &axis, |layer| Some(layer.saturated));
     Figure {
         title: "Channels that say nothing".to_owned(),
+        note: "dead: nothing anywhere; saturated: the same everywhere".to_owned(),
         columns: 2,
         charts: dead
             .into_iter()
@@ -50,11 +43,18 @@ pub fn channels_figure(networks: &[Named]) -> Figure {
 /// Effective rank of the block outputs against depth.
 #[must_use]
 pub fn rank_figure(networks: &[Named]) -> Figure {
-    let axis = Axis::fixed("effective rank / largest possible", [0.0, 1.0]);
-    let lines = networks
-        .iter()
-        .map(|(name, report)| curve(name, report, Site::Output, LayerMeasures::rank_share));
-    Figure::single("In how many directions do images differ?", chart("", axis, lines))
+    let axis = Axis::reaching("effective rank / largest possible", [0.0, 1.0]);
+    Figure {
+        title: "In how many directions do images differ?".to_owned(),
+        charts: vec![at_site(
+            networks,
+            "",
+            Site::Output,
+            axis,
+            LayerMeasures::rank_share,
+        )],
+        ..Figure::default()
+    }
 }
 
 /// Class selectivity of the block outputs (paper, Fig. 7): its mean against depth, and how it is distributed at the end
@@ -62,66 +62,75 @@ pub fn rank_figure(networks: &[Named]) -> Figure {
 #[must_use]
 pub fn selectivity_figure(networks: &[Named]) -> Option<Figure> {
     let mean = LayerMeasures::mean_selectivity;
-    let mut outputs = networks.iter().flat_map(|(_, report)| report.at(Site::Output));
-    outputs.find(|layer| layer.selectivity.is_some())?;
-    let lines = networks
-        .iter()
-        .map(|(name, report)| curve(name, report, Site::Output, mean));
-    let mut charts = vec![chart("mean", Axis::fixed("class selectivity", [0.0, 1.0]), lines)];
-    let stages = networks
-        .iter()
-        .flat_map(|(_, report)| report.layers.last())
-        .map(|layer| layer.stage + 1);
-    for stage in 0..stages.max().unwrap_or_default() {
-        let distribution = |(name, report): &Named| {
-            let layer = report
-                .at(Site::Output)
-                .filter(|layer| layer.stage == stage)
-                .last()?;
-            Some(Line {
-                name: name.clone(),
-                points: histogram(layer.selectivity.as_ref()?),
-            })
-        };
-        charts.push(Chart {
-            title: format!("end of stage {stage}"),
-            x: Axis::fixed("class selectivity", [0.0, 1.0]),
-            y: Axis::free("share of the channels"),
-            lines: networks.iter().filter_map(distribution).collect(),
-        });
+    let axis = || Axis::reaching("class selectivity", [0.0, 1.0]);
+    let means = at_site(networks, "mean", Site::Output, axis(), mean);
+    if means.is_empty() {
+        return None;
     }
+    let layers = networks.iter().flat_map(|(_, report)| &report.layers);
+    let stages = layers.map(|layer| layer.stage + 1).max().unwrap_or_default();
+    let distributions = (0..stages).map(|stage| {
+        let distribution = |(color, (name, report)): (usize, &Named)| {
+            let layers = report.at(Site::Output).filter(|layer| layer.stage == stage);
+            let values = layers.last()?.selectivity.as_ref()?;
+            Some(Series::line(name, histogram(values)).colored(color))
+        };
+        let series = networks.iter().enumerate().filter_map(distribution).collect();
+        let share = Axis::from_zero("share of the channels");
+        Chart::new(&format!("end of stage {stage}"), axis(), share, series)
+    });
     Some(Figure {
         title: "How much do channels prefer one class?".to_owned(),
         columns: 2,
-        charts,
+        charts: std::iter::once(means).chain(distributions).collect(),
+        ..Figure::default()
     })
 }
 
-/// A chart for each site that any of the networks has.
+/// One network: its sites in one chart; several: a chart for each site that any of them has.
 fn by_site(
     networks: &[Named],
     title: &str,
-    axis: impl Fn() -> Axis,
+    axis: &Axis,
     value: impl Fn(&LayerMeasures) -> Option<f64> + Copy,
 ) -> Vec<Chart> {
-    let of_site = |site: Site| {
-        let lines = networks
-            .iter()
-            .map(|(name, report)| curve(name, report, site, value));
-        let chart = chart(&format!("{title}{}", site.name()), axis(), lines);
-        (!chart.lines.is_empty()).then_some(chart)
+    if let [(_, only)] = networks {
+        let curve = |(color, site): (usize, Site)| curve(site.name(), only, site, value).colored(color);
+        let series = Site::ALL.into_iter().enumerate().map(curve);
+        return vec![over_depth(title, axis.clone(), series)];
+    }
+    let chart = |site: Site| {
+        let title = match title {
+            "" => site.name().to_owned(),
+            title => format!("{title}, {}", site.name()),
+        };
+        at_site(networks, &title, site, axis.clone(), value)
     };
-    Site::ALL.into_iter().filter_map(of_site).collect()
+    let charts = Site::ALL.into_iter().map(chart);
+    charts.filter(|chart| !chart.is_empty()).collect()
 }
 
-/// A chart over depth of those lines that have points.
-fn chart(title: &str, y: Axis, lines: impl Iterator<Item = Line>) -> Chart {
-    Chart {
-        title: title.to_owned(),
-        x: Axis::fixed(DEPTH, [0.0, 1.0]),
+/// The networks at one site against depth.
+fn at_site(
+    networks: &[Named],
+    title: &str,
+    site: Site,
+    axis: Axis,
+    value: impl Fn(&LayerMeasures) -> Option<f64> + Copy,
+) -> Chart {
+    let curve = |(color, (name, report)): (usize, &Named)| curve(name, report, site, value).colored(color);
+    over_depth(title, axis, networks.iter().enumerate().map(curve))
+}
+
+/// A chart over depth of those series that have points.
+fn over_depth(title: &str, y: Axis, series: impl Iterator<Item = Series>) -> Chart {
+    let x = Axis::reaching("depth: first block 0, last block 1", [0.0, 1.0]);
+    Chart::new(
+        title,
+        x,
         y,
-        lines: lines.filter(|line| !line.points.is_empty()).collect(),
-    }
+        series.filter(|series| !series.points.is_empty()).collect(),
+    )
 }
 
 /// A value at one site of every block against the block's place in the network.
@@ -130,21 +139,15 @@ fn curve(
     report: &FeatureReport,
     site: Site,
     value: impl Fn(&LayerMeasures) -> Option<f64>,
-) -> Line {
+) -> Series {
     let values: Vec<f64> = report.at(site).filter_map(value).collect();
     let last = values.len().saturating_sub(1).max(1) as f64;
-    Line {
-        name: name.to_owned(),
-        points: values
-            .into_iter()
-            .enumerate()
-            .map(|(block, value)| [block as f64 / last, value])
-            .collect(),
-    }
+    let place = |(block, value): (usize, f64)| [block as f64 / last, value];
+    Series::line(name, values.into_iter().enumerate().map(place).collect())
 }
 
 /// Shares of the values in `[0, 1]` that lie in each of twenty equal parts, at their middles.
-fn histogram(values: &[f64]) -> Vec<[f64; 2]> {
+fn histogram(values: &[f64]) -> Vec<Point> {
     const PARTS: usize = 20;
     let mut counts = [0.0; PARTS];
     for value in values {
@@ -193,33 +196,30 @@ mod tests {
     fn one_network_is_one_chart_with_its_sites() {
         let figure = collapse_figure(&[network("a", true, 3, None)]);
         assert_eq!(figure.charts.len(), 1);
-        let lines = &figure.charts[0].lines;
-        assert_eq!(
-            lines.iter().map(|line| line.name.as_str()).collect::<Vec<_>>(),
-            Site::ALL.map(Site::name)
-        );
-        assert_eq!(lines[0].points, [[0.0, 0.0], [0.5, 0.1], [1.0, 0.2]]);
-        assert_eq!(
-            collapse_figure(&[network("a", false, 1, None)]).charts[0]
-                .lines
-                .len(),
-            3
-        );
+        let curves = &figure.charts[0].series;
+        let names: Vec<&str> = curves.iter().map(|curve| curve.label.as_str()).collect();
+        assert_eq!(names, Site::ALL.map(Site::name));
+        assert_eq!(curves[0].points, [[0.0, 0.0], [0.5, 0.1], [1.0, 0.2]]);
+        let without_grn = &channels_figure(&[network("a", false, 1, None)]).charts;
+        assert_eq!((without_grn.len(), without_grn[0].series.len()), (2, 3));
+        // a site has its colour also where another one is missing
+        assert_eq!(without_grn[0].series[2].color, 3);
     }
 
     #[test]
     fn networks_of_any_depth_are_compared_site_by_site() {
         let both = [network("v1", false, 2, None), network("v2", true, 5, None)];
         let figure = collapse_figure(&both);
-        let lines: Vec<usize> = figure.charts.iter().map(|chart| chart.lines.len()).collect();
-        assert_eq!(lines, [2, 2, 1, 2]); // V1 has no GRN
+        let curves: Vec<usize> = figure.charts.iter().map(|chart| chart.series.len()).collect();
+        assert_eq!(curves, [2, 2, 1, 2]); // V1 has no GRN
+        assert_eq!(figure.charts[2].series[0].color, 1); // V2 has its colour everywhere
         let ends = figure.charts[0]
-            .lines
+            .series
             .iter()
-            .map(|line| line.points.last().unwrap()[0]);
+            .map(|curve| curve.points.last().unwrap()[0]);
         assert_eq!(ends.collect::<Vec<_>>(), [1.0, 1.0]);
         assert_eq!(channels_figure(&both).charts.len(), 8);
-        assert_eq!(rank_figure(&both).charts[0].lines[1].points[4], [1.0, 0.5]);
+        assert_eq!(rank_figure(&both).charts[0].series[1].points[4], [1.0, 0.5]);
     }
 
     #[test]
@@ -228,7 +228,7 @@ mod tests {
         let index = vec![0.0, 0.51, 0.52, 1.0];
         let figure = selectivity_figure(&[network("a", true, 2, Some(index))]).unwrap();
         assert_eq!(figure.charts.len(), 2);
-        let points = &figure.charts[1].lines[0].points;
+        let points = &figure.charts[1].series[0].points;
         let of_part = |part: usize| points[part][1];
         assert_eq!([0, 10, 19, 5].map(of_part), [0.25, 0.5, 0.25, 0.0]);
         assert!((points[10][0] - 0.525).abs() < 1e-12);

@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use fcmae::analysis::plot::Figure;
 use fcmae::analysis::{
     FeatureReport, LayerMeasures, channels_figure, collapse_figure, rank_figure, selectivity_figure,
 };
 use fcmae::checkpoint::{replace_file, write_json};
 use fcmae::encoder::Site;
+use fcmae::plot::Figure;
 use fcmae::trainer::{Analysis, AnalysisOptions, Unreadable};
 use image::{ImageFormat, RgbImage};
 use serde::Serialize;
@@ -83,7 +83,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
         ("selectivity.svg", selectivity_figure(&reports)),
     ];
     for (file, figure) in figures {
-        if let Some(svg) = figure.as_ref().map(Figure::to_svg) {
+        if let Some(svg) = figure.as_ref().map(Figure::svg) {
             replace_file(&args.output.join(file), |out| out.write_all(svg.as_bytes()))?;
         }
     }

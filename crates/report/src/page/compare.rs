@@ -1,12 +1,12 @@
 //! The page of several runs: their curves over each other, their final numbers, what differs in their configs.
 
+use fcmae_plot::{Chart, Unit, color_class, shown};
 use maud::{Markup, html};
 
 use super::curves::{self, Curve};
 use super::{charts, document, number_cell, profiles, section, settings};
-use crate::chart::{Chart, Series, Unit};
 use crate::metrics::Metrics;
-use crate::number::{median, shown, time};
+use crate::number::{median, time};
 use crate::run::Run;
 
 /// A page that compares runs, in their order.
@@ -26,7 +26,7 @@ pub fn compare_page(runs: &[Run]) -> String {
     let parts = html! {
         header { h1 { (runs.len()) " runs" } }
         div.compared {
-            ul.legend.runs { @for (i, name) in names.iter().enumerate() { li class=(class(i)) { (name) } } }
+            ul.legend.runs { @for (i, name) in names.iter().enumerate() { li class=(color_class(i)) { (name) } } }
             (section("numbers", "Final numbers", &numbers(runs, &names)))
             (section("losses", "Loss", &charts(&compared(&[curves::loss()]))))
             (section("measures", "Held-out images", &charts(&compared(&curves::measures(metrics())))))
@@ -38,10 +38,6 @@ pub fn compare_page(runs: &[Run]) -> String {
         }
     };
     document("Runs compared", !runs.iter().all(Run::is_finished), "", &parts)
-}
-
-fn class(color: usize) -> String {
-    crate::chart::color(&Series::default().colored(color))
 }
 
 /// The names of the folders, with their paths where two are the same.
@@ -89,7 +85,7 @@ fn numbers(runs: &[Run], names: &[String]) -> Markup {
                 tbody {
                     @for (i, (run, name)) in runs.iter().zip(names).enumerate() {
                         tr {
-                            td.name { span class=(format!("key {}", class(i))) {} (name) }
+                            td.name { span class=(format!("key {}", color_class(i))) {} (name) }
                             (number_cell(run.metrics.epochs_done as f64, &run.metrics.epochs_done.to_string(), false))
                             @for column in &columns {
                                 @let value = column.values[i];

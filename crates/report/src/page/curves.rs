@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::chart::{Axis, Chart, Point, Scale, Series, Style, Unit};
+use fcmae_plot::{Axis, Chart, Point, Scale, Series, Style, Unit};
+
 use crate::metrics::Metrics;
 
 /// Measures of a classifier, in this order; others follow by name.
@@ -151,9 +152,8 @@ pub(super) fn measure_words(name: &str) -> (String, Unit) {
 /// Learning rate, gradients, speed.
 pub(super) fn running() -> Vec<Curve> {
     let from_zero = |unit| Axis {
-        from_zero: true,
         unit,
-        ..Axis::default()
+        ..Axis::from_zero("")
     };
     let norm = Axis {
         scale: Scale::Log,

@@ -2,12 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use fcmae_plot::{Axis, Chart, Point, Series, Style, Unit, shown};
 use maud::{Markup, html};
 
 use super::{charts, document, number_cell, section};
-use crate::chart::{Axis, Chart, Point, Series, Style};
 use crate::matrix::{Better, Cell, Estimate, Matrix, Measure};
-use crate::number::{Unit, shown};
 
 /// The page of a matrix.
 #[must_use]

@@ -7,6 +7,7 @@ mod profiles;
 mod run;
 mod settings;
 
+use fcmae_plot::{Chart, PAGE_SCRIPT, page_style};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 pub use compare::compare_page;
@@ -28,11 +29,11 @@ fn document(title: &str, is_growing: bool, style: &str, parts: &Markup) -> Strin
                 meta name="generator" content=(concat!("fcmae ", env!("CARGO_PKG_VERSION")));
                 link rel="icon" href="data:,";
                 title { (title) }
-                style { (PreEscaped(STYLE)) (PreEscaped(style)) }
+                style { (PreEscaped(page_style())) (PreEscaped(STYLE)) (PreEscaped(style)) }
             }
             body data-growing[is_growing] {
                 main { (parts) }
-                script { (PreEscaped(SCRIPT)) }
+                script { (PreEscaped(PAGE_SCRIPT)) (PreEscaped(SCRIPT)) }
             }
         }
     };
@@ -49,11 +50,11 @@ fn section(id: &str, heading: &str, inside: &Markup) -> Markup {
 }
 
 /// Charts beside each other as the width allows; those without a point are left out.
-fn charts(charts: &[crate::chart::Chart]) -> Markup {
+fn charts(charts: &[Chart]) -> Markup {
     let drawn: Vec<_> = charts.iter().filter(|chart| !chart.is_empty()).collect();
     html! {
         @if !drawn.is_empty() {
-            div.charts { @for chart in drawn { (chart.figure()) } }
+            div.charts { @for chart in drawn { (chart.html()) } }
         }
     }
 }

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use fcmae_plot::{Axis, Chart, Point, Series};
+
 use super::curves::{title, words};
-use crate::chart::{Axis, Chart, Point, Series};
 use crate::metrics::{Metrics, Profile};
 
 /// The profiles of a run. Those that stand together in one object inside another measure the same in several ways:

@@ -1,9 +1,10 @@
 //! The page of one run.
 
+use fcmae_plot::{Unit, shown};
 use maud::{Markup, html};
 
 use super::{charts, curves, document, profiles, section, settings};
-use crate::number::{Unit, median, shown, time};
+use crate::number::{median, time};
 use crate::pictures::Pictures;
 use crate::run::Run;
 

@@ -1,15 +1,14 @@
 //! The ranges of a chart's axes, and how values become places.
 
-use std::fmt::Write;
+use crate::chart::{Axis, Chart, Point, Scale, Series};
+use crate::ticks::{Tick, ticks};
 
-use super::ticks::{Tick, ticks};
-use super::{Axis, Chart, Point, Scale, Series};
-
-/// The part of the plane that a chart shows; places in it are shares, `[0, 1]`, from the lower left.
+/// The part of the plane that a chart shows, in a box of some size whose origin is the upper left.
 #[derive(Debug)]
 pub(crate) struct Frame {
     pub(crate) x: Range,
     pub(crate) y: Range,
+    pub(crate) size: [f64; 2],
 }
 
 /// The values along an axis.
@@ -22,7 +21,7 @@ pub(crate) struct Range {
 }
 
 impl Frame {
-    pub(crate) fn of(chart: &Chart) -> Frame {
+    pub(crate) fn of(chart: &Chart, size: [f64; 2]) -> Frame {
         let bars = chart.series.iter().flat_map(|series| {
             let bars = series.points.iter().zip(&series.spread);
             bars.flat_map(|(point, spread)| [point[1] - spread, point[1] + spread])
@@ -31,50 +30,54 @@ impl Frame {
         Frame {
             x: Range::new(&chart.x, chart.places().map(|point| point[0]), 0.0),
             y: Range::new(&chart.y, heights, 0.06),
+            size,
         }
     }
 
-    /// The lines of a series as an SVG path, in a box of this size whose origin is the upper left.
-    pub(crate) fn path(&self, points: &[Point], width: f64, height: f64) -> String {
-        let (mut path, mut is_down) = (String::new(), false);
-        for &[x, y] in points {
-            if !(x.is_finite() && y.is_finite()) {
-                is_down = false;
-                continue;
-            }
-            let [x, y] = self.place(x, y, width, height);
-            let pen = if is_down { 'L' } else { 'M' };
-            write!(path, "{pen}{x:.1} {y:.1}").expect("writing to a string");
-            is_down = true;
-        }
-        path
+    /// From the left side of the box.
+    pub(crate) fn along(&self, x: f64) -> f64 {
+        self.x.share(x) * self.size[0]
+    }
+
+    /// From the upper side of the box.
+    pub(crate) fn down(&self, y: f64) -> f64 {
+        (1.0 - self.y.share(y)) * self.size[1]
+    }
+
+    /// Where a point lies; `None` where it is a gap.
+    pub(crate) fn place(&self, [x, y]: Point) -> Option<Point> {
+        (x.is_finite() && y.is_finite()).then(|| [self.along(x), self.down(y)])
+    }
+
+    /// The lines of a series as an SVG path.
+    pub(crate) fn path(&self, points: &[Point]) -> String {
+        let mut pen = 'M';
+        let step = |&point: &Point| {
+            let step = self.place(point).map(|[x, y]| format!("{pen}{x:.1} {y:.1}"));
+            pen = if step.is_some() { 'L' } else { 'M' };
+            step
+        };
+        points.iter().filter_map(step).collect()
     }
 
     /// The points of a series as strokes without length: round dots, whatever the box is stretched to.
-    pub(crate) fn dots(&self, points: &[Point], width: f64, height: f64) -> String {
-        let mut path = String::new();
-        for &[x, y] in points.iter().filter(|[x, y]| x.is_finite() && y.is_finite()) {
-            let [x, y] = self.place(x, y, width, height);
-            write!(path, "M{x:.1} {y:.1}h.01").expect("writing to a string");
-        }
-        path
+    pub(crate) fn dots(&self, points: &[Point]) -> String {
+        let places = points.iter().filter_map(|&point| self.place(point));
+        places.map(|[x, y]| format!("M{x:.1} {y:.1}h.01")).collect()
     }
 
     /// The bars through the points of a series.
-    pub(crate) fn bars(&self, series: &Series, width: f64, height: f64) -> String {
-        let mut path = String::new();
-        for (&[x, y], spread) in series.points.iter().zip(&series.spread) {
-            if x.is_finite() && y.is_finite() && *spread > 0.0 {
-                let [x, low] = self.place(x, y - spread, width, height);
-                let high = self.place(x, y + spread, width, height)[1];
-                write!(path, "M{x:.1} {low:.1}V{high:.1}").expect("writing to a string");
-            }
-        }
-        path
-    }
-
-    fn place(&self, x: f64, y: f64, width: f64, height: f64) -> Point {
-        [self.x.share(x) * width, (1.0 - self.y.share(y)) * height]
+    pub(crate) fn bars(&self, series: &Series) -> String {
+        let bars = series
+            .points
+            .iter()
+            .zip(&series.spread)
+            .filter(|(_, spread)| **spread > 0.0);
+        let bar = |(&[x, y], spread): (&Point, &f64)| {
+            let ([x, low], [_, high]) = (self.place([x, y - spread])?, self.place([x, y + spread])?);
+            Some(format!("M{x:.1} {low:.1}V{high:.1}"))
+        };
+        bars.filter_map(bar).collect()
     }
 }
 
@@ -87,25 +90,26 @@ impl Range {
         if !axis.names.is_empty() {
             return Range::named(&axis.names);
         }
+        let reach = axis.reach.into_iter().flatten();
         let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
-        for value in values.filter(|value| value.is_finite()) {
+        for value in reach.chain(values).filter(|value| value.is_finite()) {
             (low, high) = (low.min(value), high.max(value));
         }
         if low > high {
             (low, high) = (0.0, 1.0); // nothing to show
         }
-        if axis.from_zero {
-            low = low.min(0.0);
-        }
+        // an end that was asked for, and 0, are ends; others get a margin
+        let is_end = |end: f64| end == 0.0 || axis.reach.is_some_and(|reach| reach.contains(&end));
+        let margins = [low, high].map(|end| if is_end(end) { 0.0 } else { margin });
         let scale = if low > 0.0 && high > Range::WIDE * low {
             axis.scale
         } else {
             Scale::Linear
         };
         let (low, high) = match scale {
-            Scale::Linear => widen(low, high, margin),
+            Scale::Linear => widen(low, high, margins),
             Scale::Log => {
-                let (low, high) = widen(low.log10(), high.log10(), margin);
+                let (low, high) = widen(low.log10(), high.log10(), margins);
                 (10f64.powf(low), 10f64.powf(high))
             }
         };
@@ -141,37 +145,32 @@ impl Range {
     }
 }
 
-/// A margin on both sides, save at 0; room around a single value.
-fn widen(low: f64, high: f64, margin: f64) -> (f64, f64) {
+/// Shares of the range added on both sides; room around a single value, and above a lone 0.
+fn widen(low: f64, high: f64, margins: [f64; 2]) -> (f64, f64) {
     if low == high {
-        let room = if low == 0.0 { 1.0 } else { low.abs() / 2.0 };
-        return (low - room, high + room);
+        let room = low.abs() / 2.0;
+        return (low - room, if low == 0.0 { 1.0 } else { high + room });
     }
-    let room = margin * (high - low);
-    let outward = |end: f64, room: f64| if end == 0.0 { end } else { end + room };
-    (outward(low, -room), outward(high, room))
+    let [below, above] = margins.map(|margin| margin * (high - low));
+    (low - below, high + above)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn chart(y: Axis, points: &[Point]) -> Frame {
-        Frame::of(&Chart::new(
-            "",
-            Axis::default(),
-            y,
-            vec![Series::line("", points.to_vec())],
-        ))
+    fn framed(y: Axis, points: &[Point]) -> Frame {
+        let chart = Chart::new("", Axis::default(), y, vec![Series::line("", points.to_vec())]);
+        Frame::of(&chart, [100.0, 50.0])
     }
 
     #[test]
     fn places_are_shares_of_the_ranges() {
         let points = [[0.0, 10.0], [5.0, 20.0], [10.0, 0.0]];
-        let frame = chart(Axis::default(), &points);
+        let frame = framed(Axis::default(), &points);
         assert_eq!((frame.x.low, frame.x.high, frame.y.low), (0.0, 10.0, 0.0));
         assert!(frame.y.high > 20.0 && frame.y.high < 22.0);
-        assert_eq!(frame.path(&points[2..], 100.0, 50.0), "M100.0 50.0");
+        assert_eq!(frame.path(&points[2..]), "M100.0 50.0");
     }
 
     #[test]
@@ -183,9 +182,9 @@ mod tests {
             [3.0, 2.0],
             [4.0, f64::INFINITY],
         ];
-        let frame = chart(Axis::default(), &points);
+        let frame = framed(Axis::default(), &points);
         assert!(frame.y.high < 4.0);
-        let path = frame.path(&points, 400.0, 100.0);
+        let path = frame.path(&points);
         assert_eq!(path.matches('M').count(), 2);
         assert_eq!(path.matches('L').count(), 1);
     }
@@ -193,7 +192,7 @@ mod tests {
     #[test]
     fn one_point_and_none_have_a_frame_too() {
         for points in [&[[3.0, 0.5]][..], &[[0.0, 0.0]], &[[0.0, f64::NAN]], &[]] {
-            let frame = chart(Axis::default(), points);
+            let frame = framed(Axis::default(), points);
             for range in [&frame.x, &frame.y] {
                 assert!(range.low < range.high, "{points:?}: {range:?}");
                 assert!(
@@ -210,11 +209,11 @@ mod tests {
             scale: Scale::Log,
             ..Axis::default()
         };
-        let frame = chart(axis(), &[[0.0, 1e-3], [1.0, 1e3]]);
+        let frame = framed(axis(), &[[0.0, 1e-3], [1.0, 1e3]]);
         assert_eq!(frame.y.scale, Scale::Log);
         assert!((frame.y.share(1.0) - 0.5).abs() < 1e-9);
-        assert_eq!(chart(axis(), &[[0.0, 0.0], [1.0, 1e3]]).y.scale, Scale::Linear);
-        assert_eq!(chart(axis(), &[[0.0, 1.0], [1.0, 9.0]]).y.scale, Scale::Linear);
+        assert_eq!(framed(axis(), &[[0.0, 0.0], [1.0, 1e3]]).y.scale, Scale::Linear);
+        assert_eq!(framed(axis(), &[[0.0, 1.0], [1.0, 9.0]]).y.scale, Scale::Linear);
     }
 
     #[test]
@@ -223,15 +222,26 @@ mod tests {
             spread: vec![2.0, 0.0],
             ..Series::line("", vec![[0.0, 5.0], [1.0, 6.0]])
         };
-        let chart = Chart::new(
-            "",
-            Axis::named("", vec!["a".into(), "b".into()]),
-            Axis::default(),
-            vec![series],
+        let x = Axis::named("", vec!["a".into(), "b".into()]);
+        let frame = Frame::of(
+            &Chart::new("", x, Axis::default(), vec![series.clone()]),
+            [100.0, 100.0],
         );
-        let frame = Frame::of(&chart);
         assert!(frame.y.low < 3.0 && frame.y.high > 7.0);
         assert_eq!((frame.x.low, frame.x.high, frame.x.ticks.len()), (-0.5, 1.5, 2));
-        assert_eq!(frame.bars(&chart.series[0], 100.0, 100.0).matches('M').count(), 1);
+        assert_eq!(frame.bars(&series).matches('M').count(), 1);
+    }
+
+    #[test]
+    fn an_axis_reaches_as_far_as_asked_and_never_less_than_its_points() {
+        let ends = |reach, points: &[Point]| {
+            let range = framed(Axis::reaching("", reach), points).y;
+            (range.low, range.high)
+        };
+        assert_eq!(ends([0.0, 1.0], &[[0.0, 0.3], [1.0, 0.4]]), (0.0, 1.0));
+        assert_eq!(ends([0.0, 1.0], &[]), (0.0, 1.0));
+        let (low, high) = ends([0.0, 1.0], &[[0.0, -2.0], [1.0, 0.4]]);
+        assert!(low < -2.0 && high == 1.0);
+        assert_eq!(ends([0.0, 0.0], &[[0.0, 0.0]]), (0.0, 1.0));
     }
 }

@@ -1,36 +1,15 @@
-//! Line and dot charts as SVG: inside an HTML page, or as a file of their own.
-//!
-//! A [`Chart`] is plain data. [`Chart::figure`] draws it for a page of this crate, whose style sheet colours it and
-//! whose script shows the values under the pointer; [`Chart::svg`] draws it as a file for any other purpose.
-//!
-//! ```
-//! use fcmae_report::chart::{Axis, Chart, Series};
-//!
-//! let loss = Series::line("held out", vec![[1.0, 0.64], [2.0, 0.51], [3.0, f64::NAN], [4.0, 0.33]]);
-//! let chart = Chart::new("Loss", Axis::whole("epoch"), Axis::default(), vec![loss]);
-//! let svg = chart.svg();
-//! assert!(svg.starts_with("<svg") && svg.contains("held out")); // the gap at 3 is a gap in the line
-//! ```
+//! What a chart shows, as plain data.
 
-mod figure;
-mod frame;
-mod svg;
-mod thin;
-mod ticks;
+use crate::number::Unit;
+use crate::thin::thin;
 
-use frame::Frame;
-
-pub(crate) use figure::color;
-
-pub use crate::number::Unit;
-
-/// A place in a chart, `[x, y]`. A `y` that is not finite is a gap.
+/// A place in a chart, `[x, y]`. One that is not finite is a gap.
 pub type Point = [f64; 2];
 
 /// Curves over a common axis.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Chart {
-    /// What is shown.
+    /// What is shown; empty = none.
     pub title: String,
     /// A sentence below the title; empty = none.
     pub note: String,
@@ -55,14 +34,14 @@ pub enum Scale {
 /// An axis.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Axis {
-    /// What it measures; on the horizontal axis also what is said beside a value under the pointer.
+    /// What it measures. On a page it is said of the horizontal axis alone, there beside a value under the pointer too.
     pub label: String,
     /// How values lie along it.
     pub scale: Scale,
     /// How values are written.
     pub unit: Unit,
-    /// Whether it reaches down to 0.
-    pub from_zero: bool,
+    /// From where to where it reaches at least; it always reaches as far as the points do.
+    pub reach: Option<[f64; 2]>,
     /// Whether only whole numbers are marked.
     pub is_whole: bool,
     /// Names of the places 0, 1, 2, …, where they are not numbers.
@@ -79,13 +58,27 @@ impl Axis {
         }
     }
 
+    /// An axis that reaches at least from one value to another.
+    #[must_use]
+    pub fn reaching(label: &str, reach: [f64; 2]) -> Axis {
+        Axis {
+            reach: Some(reach),
+            ..Axis::new(label)
+        }
+    }
+
+    /// An axis that begins at 0.
+    #[must_use]
+    pub fn from_zero(label: &str) -> Axis {
+        Axis::reaching(label, [0.0, 0.0])
+    }
+
     /// An axis from 0 that is marked at whole numbers, such as epochs.
     #[must_use]
     pub fn whole(label: &str) -> Axis {
         Axis {
             is_whole: true,
-            from_zero: true,
-            ..Axis::new(label)
+            ..Axis::from_zero(label)
         }
     }
 
@@ -152,13 +145,13 @@ impl Series {
         Series { style, ..self }
     }
 
-    fn is_dashed(&self) -> bool {
-        (self.color / Series::COLORS) % 2 == 1
+    pub(crate) fn is_named(&self) -> bool {
+        self.style != Style::Pale
     }
 
-    fn is_dotted(&self) -> bool {
-        /// With more points than this, dots would hide the line.
-        const FEW: usize = 16;
+    pub(crate) fn is_dotted(&self) -> bool {
+        /// With more points than this, dots would hide the line; the largest network has fewer blocks.
+        const FEW: usize = 40;
         self.style == Style::Dots || (self.style == Style::Line && self.points.len() <= FEW)
     }
 }
@@ -182,7 +175,20 @@ impl Chart {
         !self.places().any(|[x, y]| x.is_finite() && y.is_finite())
     }
 
-    fn places(&self) -> impl Iterator<Item = &Point> {
+    pub(crate) fn places(&self) -> impl Iterator<Item = &Point> {
         self.series.iter().flat_map(|series| &series.points)
+    }
+
+    /// The same picture from fewer points.
+    pub(crate) fn thinned(&self) -> Chart {
+        /// Points of a curve beyond which a screen shows no difference.
+        const MOST: usize = 700;
+        let mut thinned = self.clone();
+        let long = thinned
+            .series
+            .iter_mut()
+            .filter(|series| series.spread.is_empty());
+        long.for_each(|series| series.points = thin(&series.points, MOST));
+        thinned
     }
 }

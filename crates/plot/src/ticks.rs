@@ -1,12 +1,12 @@
 //! Where an axis has its marks, and what they say.
 
-use super::Scale;
+use crate::chart::Scale;
 use crate::number::Unit;
 
 /// A mark of an axis: its value and its text.
 pub(crate) type Tick = (f64, String);
 
-/// About five marks inside `[low, high]`, at round values; whole numbers only where `is_whole`.
+/// About six marks inside `[low, high]`, at round values; whole numbers only where `is_whole`.
 pub(crate) fn ticks(low: f64, high: f64, scale: Scale, unit: Unit, is_whole: bool) -> Vec<Tick> {
     match scale {
         Scale::Linear => linear(low, high, unit, is_whole),
@@ -15,7 +15,7 @@ pub(crate) fn ticks(low: f64, high: f64, scale: Scale, unit: Unit, is_whole: boo
 }
 
 fn linear(low: f64, high: f64, unit: Unit, is_whole: bool) -> Vec<Tick> {
-    let mut step = round_step((high - low) / 5.0);
+    let mut step = round_step((high - low) / 6.0);
     if is_whole {
         step = step.max(1.0);
     }
@@ -94,47 +94,25 @@ mod tests {
         assert_eq!(texts, expected);
     }
 
+    fn check_linear(range: [f64; 2], expected: &[&str]) {
+        check(range, Scale::Linear, Unit::Plain, expected);
+    }
+
     #[test]
     fn marks_are_round_and_told_apart() {
-        check(
-            [0.3, 0.71],
-            Scale::Linear,
-            Unit::Plain,
-            &["0.3", "0.4", "0.5", "0.6", "0.7"],
-        );
-        check(
-            [0.0, 24.0],
-            Scale::Linear,
-            Unit::Plain,
-            &["0", "5", "10", "15", "20"],
-        );
-        check(
-            [0.0, 1e-3],
-            Scale::Linear,
-            Unit::Plain,
-            &["0", "2e-4", "4e-4", "6e-4", "8e-4", "1e-3"],
-        );
-        check(
-            [0.0, 0.04],
-            Scale::Linear,
-            Unit::Percent,
-            &["0 %", "1 %", "2 %", "3 %", "4 %"],
-        );
-        check(
-            [-1.0, 1.0],
-            Scale::Linear,
-            Unit::Plain,
-            &["-1.0", "-0.5", "0", "0.5", "1.0"],
-        );
+        check_linear([0.3, 0.71], &["0.3", "0.4", "0.5", "0.6", "0.7"]);
+        check_linear([0.0, 24.0], &["0", "5", "10", "15", "20"]);
+        check_linear([0.0, 1e-3], &["0", "2e-4", "4e-4", "6e-4", "8e-4", "1e-3"]);
+        check_linear([-1.0, 1.0], &["-1.0", "-0.5", "0", "0.5", "1.0"]);
+        let percent = &["0 %", "1 %", "2 %", "3 %", "4 %"];
+        check([0.0, 0.04], Scale::Linear, Unit::Percent, percent);
     }
 
     #[test]
     fn both_ends_may_be_marks() {
-        check(
+        check_linear(
             [0.3, 0.6],
-            Scale::Linear,
-            Unit::Plain,
-            &["0.3", "0.4", "0.5", "0.6"],
+            &["0.30", "0.35", "0.40", "0.45", "0.50", "0.55", "0.60"],
         );
     }
 

@@ -1,6 +1,6 @@
 //! Fewer points for the same picture.
 
-use super::Point;
+use crate::chart::Point;
 
 /// At most about `most` of the points: of each stretch of the axis the lowest and the highest, so that no peak is
 /// lost, and the first and the last of all.

@@ -1,28 +1,12 @@
-//! A chart of two made-up losses as SVG, and what an ablation of one axis looks like as a page.
+//! What a made-up ablation of one axis looks like as a page: `cargo run -p fcmae-report --example matrix`.
 #![allow(clippy::print_stdout, reason = "an example prints")]
 
 use std::error::Error;
+use std::fs;
 
-use fcmae_report::chart::{Axis, Chart, Series};
 use fcmae_report::{Better, Cell, Matrix, Measure, Seed, matrix_page};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let loss = |from: f64| {
-        (1..=20)
-            .map(|epoch| [f64::from(epoch), from / f64::from(epoch).sqrt()])
-            .collect()
-    };
-    let curves = vec![
-        Series::line("training", loss(1.0)),
-        Series::line("held out", loss(0.9)).colored(1),
-    ];
-    let svg = Chart::new("Loss", Axis::whole("epoch"), Axis::default(), curves).svg();
-    println!(
-        "{} bytes of SVG, {} curves",
-        svg.len(),
-        svg.matches("stroke-opacity").count()
-    );
-
     let cell = |ratio: f64| Cell {
         name: format!("hide {ratio}"),
         values: [("ratio".to_owned(), ratio.into())].into(),
@@ -51,10 +35,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let best = matrix.cells[1].estimate("loss").ok_or("there are seeds")?;
     let page = matrix_page(&matrix);
+    let file = std::env::temp_dir().join("matrix.html");
+    fs::write(&file, &page)?;
     assert!(page.contains("0.3600 ± 0.010"));
     println!(
-        "{} bytes of HTML; the best cell: {:.2} ± {:.2}",
-        page.len(),
+        "{}; the best cell: {:.2} ± {:.2}",
+        file.display(),
         best.mean,
         best.spread
     );
