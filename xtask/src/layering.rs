@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::process;
 
 /// Floor of each crate, and whether libtorch may be below it (see ARCHITECTURE.md).
-const FLOORS: [(&str, u32, Libtorch); 19] = [
+const FLOORS: [(&str, u32, Libtorch); 20] = [
     ("fcmae-config", 0, Libtorch::Never),
     ("fcmae-random", 0, Libtorch::Never),
     ("fcmae-checkpoint", 0, Libtorch::Never),
