@@ -1,4 +1,4 @@
-//! Vectors of `f32`: one trait, four instruction sets, so that every kernel is written once.
+//! Vectors of `f32`: one trait, many instruction sets, so that every kernel is written once.
 //!
 //! bf16 numbers are widened when they are read and rounded (to nearest, ties to even) when they are written. In matrix
 //! products they stay as they are: a 32-bit word holds two that follow each other along the summed axis, and
