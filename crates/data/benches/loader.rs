@@ -46,6 +46,9 @@ struct Args {
     bench: bool,
 }
 
+/// How often each image is made in a measurement: half a second for an epoch of 1,024 would be too short.
+const EPOCHS: usize = 4;
+
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 fn main() -> Result<()> {
@@ -78,12 +81,12 @@ fn measure(args: &Args) -> Result<()> {
     let options = config.decode_options();
     let augment = AugmentConfig::default();
     let loader = loader_rate(&dataset, &config, &augment, args.batch)?;
-    let rate = |seconds: f64| files.len() as f64 / seconds;
-    let decode = on_threads(args.workers, files.len(), |at| {
-        drop(decoded(&files[at], &options))
-    });
-    let decode_resize = on_threads(args.workers, files.len(), |at| {
-        let image = decoded(&files[at], &options);
+    let images = files.len() * EPOCHS;
+    let rate = |seconds: f64| images as f64 / seconds;
+    let file = |at: usize| &files[at % files.len()];
+    let decode = on_threads(args.workers, images, |at| drop(decoded(file(at), &options)));
+    let decode_resize = on_threads(args.workers, images, |at| {
+        let image = decoded(file(at), &options);
         let mut stream = Stream::new(0, Purpose::Augment, 0, at as u64);
         let crop = augment.draw_crop(image.width(), image.height(), &mut stream);
         drop(resize_bicubic(&image, crop, args.size, args.size));
@@ -123,7 +126,7 @@ fn decoded(bytes: &[u8], options: &DecodeOptions) -> Image {
     decode_with(bytes, "a picture of the benchmark", options).expect("the loader has read it before")
 }
 
-/// Images per second over one epoch, after one that warms up.
+/// Images per second over [`EPOCHS`], after one epoch that warms up.
 fn loader_rate(
     dataset: &Arc<Dataset>,
     config: &DataConfig,
@@ -143,7 +146,7 @@ fn loader_rate(
     };
     take(epoch)?;
     let started = Instant::now();
-    let images = take(epoch)?;
+    let images = take(epoch * EPOCHS as u64)?;
     Ok(images as f64 / started.elapsed().as_secs_f64())
 }
 

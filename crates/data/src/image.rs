@@ -168,13 +168,10 @@ impl Image {
 
     /// Mirrors left and right, in place.
     pub fn flip_horizontal(&mut self) {
-        let channels = self.channels;
-        for row in self.pixels.chunks_exact_mut(self.width * channels) {
-            if channels == 1 {
-                row.reverse();
-            } else {
-                row.reverse(); // also reverses the channels of each pixel: undone next
-                row.chunks_exact_mut(channels).for_each(<[u8]>::reverse);
+        for row in self.pixels.chunks_exact_mut(self.width * self.channels) {
+            match self.channels {
+                3 => row.as_chunks_mut::<3>().0.reverse(),
+                _ => row.reverse(),
             }
         }
     }

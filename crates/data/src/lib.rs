@@ -60,7 +60,7 @@ pub use error::DataError;
 pub use finetune::{CropMode, FinetuneAugment, FinetuneAugmentConfig};
 pub use image::{Color, Image, Rect};
 pub use labels::{LabelConfig, LabelKind, Targets};
-pub use loader::{Batch, Loader, LoaderOptions, Position, Report, StageTimes};
+pub use loader::{Batch, Loader, LoaderOptions, Pixels, Position, Report, StageTimes};
 pub use mix::{CutmixBox, MixConfig, MixMode, Mixed};
 pub use ops::ImageOp;
 pub use pack::{PackOptions, Packed, pack};

@@ -180,10 +180,21 @@ impl Normalize {
         let channels = self.channels();
         assert_eq!(image.channels(), channels, "channels of image and mean");
         assert_eq!(out.len(), image.pixels().len(), "buffer for one image");
-        let plane = image.width() * image.height();
-        for ((c, table), out) in self.tables.iter().enumerate().zip(out.chunks_exact_mut(plane)) {
-            for (value, &byte) in out.iter_mut().zip(image.pixels()[c..].iter().step_by(channels)) {
-                *value = table[usize::from(byte)];
+        match channels {
+            1 => self.write_planes::<1>(image.pixels(), out),
+            3 => self.write_planes::<3>(image.pixels(), out),
+            _ => unreachable!("an image has one channel or three"),
+        }
+    }
+
+    fn write_planes<const C: usize>(&self, pixels: &[u8], out: &mut [f32]) {
+        let (pixels, _) = pixels.as_chunks::<C>();
+        let mut planes = out.chunks_exact_mut(pixels.len());
+        let planes: [&mut [f32]; C] = std::array::from_fn(|_| planes.next().expect("a plane per channel"));
+        let tables: &[[f32; 256]; C] = self.tables.first_chunk().expect("a table per channel");
+        for (at, pixel) in pixels.iter().enumerate() {
+            for c in 0..C {
+                planes[c][at] = tables[c][usize::from(pixel[c])];
             }
         }
     }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use fcmae_random::{Purpose, Stream};
 use rayon::prelude::*;
 
+use super::pool::Pool;
 use super::stages::{Stage, Stages};
 use super::{Batch, LoaderOptions, Position};
 use crate::config::OnError;
@@ -22,6 +23,7 @@ pub(super) struct Assembler {
     dataset: Arc<Dataset>,
     options: LoaderOptions,
     normalize: Normalize,
+    pool: Arc<Pool>,
     /// Samples that failed before: neither tried nor reported again.
     bad: Vec<AtomicBool>,
     stop: Arc<AtomicBool>,
@@ -41,6 +43,7 @@ impl Assembler {
             dataset,
             options,
             normalize,
+            pool: Arc::default(),
             bad,
             stop,
             stages,
@@ -68,7 +71,7 @@ impl Assembler {
         let [height, width] = self.options.transform.size();
         let shape = [places.len(), self.normalize.channels(), height, width];
         let one: usize = shape[1..].iter().product();
-        let mut images = vec![0.0; shape[0] * one];
+        let mut images = self.pool.take(shape[0] * one); // every number of it is written below
         let results: Vec<Result<usize, DataError>> = images
             .par_chunks_exact_mut(one)
             .zip(places.clone())

@@ -2,6 +2,7 @@
 
 mod assemble;
 mod options;
+mod pool;
 mod position;
 mod stages;
 
@@ -23,6 +24,7 @@ use position::{Cut, order};
 use stages::Stages;
 
 pub use options::{LoaderOptions, Report};
+pub use pool::Pixels;
 pub use position::Position;
 pub use stages::StageTimes;
 
@@ -30,7 +32,7 @@ pub use stages::StageTimes;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Batch {
     /// Normalised pixels, `[N, C, H, W]`, contiguous.
-    pub images: Vec<f32>,
+    pub images: Pixels,
     /// N, C, H, W.
     pub shape: [usize; 4],
     /// Class of each image, where the source knows it.
