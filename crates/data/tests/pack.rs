@@ -201,6 +201,21 @@ fn what_goes_wrong_leaves_nothing_behind() {
 }
 
 #[test]
+fn what_a_killed_process_has_left_is_cleared_away() {
+    let root = folder();
+    let out = root.path().join("shards");
+    let [left, used] = ["a1", "b2"].map(|end| root.path().join(format!(".pack-shards-{end}")));
+    for folder in [&left, &used] {
+        std::fs::create_dir(folder).unwrap();
+        std::fs::write(folder.join("000000.tar"), "half").unwrap();
+    }
+    let lock = std::fs::File::open(&used).unwrap();
+    lock.lock().unwrap();
+    packed(&root.path().join("in"), &out, &PackOptions::default());
+    assert!(out.is_dir() && used.is_dir() && !left.exists());
+}
+
+#[test]
 fn a_survey_counts_measures_and_lists_what_cannot_be_used() {
     let root = folder();
     let source = root.path().join("in");

@@ -13,6 +13,8 @@ use crate::error::DataError;
 pub(super) struct Writer {
     out: PathBuf,
     staging: TempDir,
+    /// Held while the shards are being written: whoever finds the folder unlocked may clear it away.
+    _lock: File,
     shard_bytes: u64,
     open: Option<Open>,
     shards: Vec<PathBuf>,
@@ -41,17 +43,25 @@ impl Writer {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
         };
+        let name = out.file_name().unwrap_or_default().to_string_lossy();
+        let prefix = format!(".pack-{name}-");
         let make = || {
             fs::create_dir_all(parent)?;
+            clear_leftovers(parent, &prefix)?;
             // Other users may read what they could read without the temporary folder.
             let mut builder = tempfile::Builder::new();
-            builder
-                .prefix(".pack-")
+            let staging = builder
+                .prefix(&prefix)
                 .permissions(Permissions::from_mode(0o777))
-                .tempdir_in(parent)
+                .tempdir_in(parent)?;
+            let lock = File::open(staging.path())?;
+            lock.lock()?;
+            Ok((staging, lock))
         };
+        let (staging, lock) = make().map_err(|error: io::Error| failed(out, &error))?;
         Ok(Writer {
-            staging: make().map_err(|error| failed(out, &error))?,
+            staging,
+            _lock: lock,
             out: out.to_owned(),
             shard_bytes,
             open: None,
@@ -120,6 +130,20 @@ impl Writer {
         let _ = self.staging.keep(); // it has another name now: nothing to clear away
         Ok((self.shards, self.bytes))
     }
+}
+
+/// Removes what killed processes have left of the same shards.
+fn clear_leftovers(parent: &Path, prefix: &str) -> io::Result<()> {
+    for entry in fs::read_dir(parent)? {
+        let entry = entry?;
+        let is_leftover = entry.file_type()?.is_dir()
+            && entry.file_name().to_string_lossy().starts_with(prefix)
+            && File::open(entry.path()).is_ok_and(|folder| folder.try_lock().is_ok());
+        if is_leftover {
+            fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 fn file_name(number: usize) -> String {
