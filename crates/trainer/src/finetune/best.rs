@@ -5,13 +5,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use fcmae_checkpoint::{Metadata, Tensors, read_json, write_safetensors};
+use fcmae_checkpoint::{Metadata, Tensors, read_json};
 use fcmae_data::Transform;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{FinetuneConfig, Metric, SelectionConfig};
 use crate::measures::Measures;
-use crate::run::{Closing, MODEL};
+use crate::run::{Closing, MODEL, Snapshot, Weights};
 
 /// What was found so far, in a checkpoint.
 pub(super) const FILE: &str = "best.json";
@@ -70,10 +70,12 @@ pub(super) fn read(checkpoint: &Path) -> Result<Finetuned> {
 }
 
 /// Compares weights, and keeps the best.
-#[derive(Debug)]
 pub(super) struct Choice {
     selection: SelectionConfig,
     pub(super) found: Finetuned,
+    /// The best weights and the best averaged ones, until the next checkpoint takes them along: what lies on the disk
+    /// is never ahead of what the newest checkpoint knows.
+    unsaved: [Option<Weights>; 2],
 }
 
 impl Choice {
@@ -81,10 +83,11 @@ impl Choice {
         Choice {
             selection,
             found: Finetuned::default(),
+            unsaved: [None, None],
         }
     }
 
-    /// Writes the weights to the run's folder if they are better than all before.
+    /// Keeps the weights if they are better than all before.
     pub(super) fn offer(
         &mut self,
         closing: &Closing,
@@ -105,11 +108,15 @@ impl Choice {
         if before.is_some_and(|before| now <= before) {
             return Ok(());
         }
-        let folder = closing.folder.checkpoints().join(folder(is_ema));
         let mut metadata = closing.metadata.clone();
         metadata.insert(key::MEASURES.to_owned(), serde_json::to_string(measures)?);
+        let folder = closing.folder.checkpoints().join(folder(is_ema));
         fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
-        write_safetensors(folder.join(MODEL), &weights(), &metadata)?;
+        self.unsaved[usize::from(is_ema)] = Some(Weights {
+            file: folder.join(MODEL),
+            tensors: weights(),
+            metadata,
+        });
         *best = Some(Best {
             epoch: closing.epoch,
             step: closing.step,
@@ -117,6 +124,15 @@ impl Choice {
             weights: None,
         });
         Ok(())
+    }
+
+    /// Hands what was found, and weights not on the disk yet, to a checkpoint.
+    pub(super) fn save(&mut self, snapshot: &mut Snapshot) {
+        self.unsaved
+            .iter_mut()
+            .filter_map(Option::take)
+            .for_each(|weights| snapshot.add_beside(weights));
+        snapshot.add_json(FILE, self.found.clone());
     }
 
     /// Whether nothing has got better for `selection.patience` epochs.

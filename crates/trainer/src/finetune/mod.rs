@@ -216,11 +216,11 @@ impl Task for Finetuning {
         best::metadata(&self.config)
     }
 
-    fn save(&self, snapshot: &mut Snapshot) {
+    fn save(&mut self, snapshot: &mut Snapshot) {
         if let Some(ema) = &self.ema {
             snapshot.add_tensors(ema::FILE, ema.tensors(), Metadata::new());
         }
-        snapshot.add_json(best::FILE, self.choice.found.clone());
+        self.choice.save(snapshot);
     }
 
     fn load(&mut self, checkpoint: &Path) -> Result<()> {

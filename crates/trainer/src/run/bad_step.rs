@@ -95,8 +95,8 @@ impl<T: Task> Run<T> {
     }
 
     /// Writes what the step began with, and what it was, into a folder of its own.
-    fn keep(&self, kept: KeptStep) -> Result<()> {
-        let mut snapshot = saving::snapshot(&self.task, &self.network, &self.state, &self.class_names)?;
+    fn keep(&mut self, kept: KeptStep) -> Result<()> {
+        let mut snapshot = saving::snapshot(&mut self.task, &self.network, &self.state, &self.class_names)?;
         snapshot.add_json(FILE, kept);
         snapshot.write(&CheckpointFolder::open(self.folder.bad_step(), 1)?)?;
         Ok(())

@@ -48,7 +48,7 @@ pub(crate) use resume::decisive;
 pub(crate) use saving::read_state;
 pub(crate) use saving::{MODEL, key};
 pub(crate) use task::{Closed, Closing, Task};
-pub(crate) use writer::Snapshot;
+pub(crate) use writer::{Snapshot, Weights};
 
 /// How a run is started.
 #[derive(Debug, Clone, Default)]
@@ -257,7 +257,7 @@ impl<T: Task> Run<T> {
 
     /// Begins to write a checkpoint of what is, and goes on.
     fn save(&mut self) -> Result<()> {
-        let (task, network, state, names) = (&self.task, &self.network, &self.state, &self.class_names);
+        let (task, network, state, names) = (&mut self.task, &self.network, &self.state, &self.class_names);
         let begun = self.writer.begin(|| {
             saving::check_finite(network, state.step)?;
             saving::snapshot(task, network, state, names)

@@ -55,7 +55,7 @@ pub(crate) fn is_finite(tensor: &Tensor) -> bool {
 
 /// What the checkpoint of `state` will hold.
 pub(crate) fn snapshot<T: Task>(
-    task: &T,
+    task: &mut T,
     network: &Network,
     state: &State,
     class_names: &[String],

@@ -68,8 +68,8 @@ pub(crate) trait Task: Sized {
         Ok(Metadata::new())
     }
 
-    /// Adds to a checkpoint what only this task has.
-    fn save(&self, _snapshot: &mut Snapshot) {}
+    /// Adds to a checkpoint what only this task has; it is not asked twice for the same.
+    fn save(&mut self, _snapshot: &mut Snapshot) {}
 
     /// Takes that from a checkpoint.
     fn load(&mut self, _checkpoint: &Path) -> Result<()> {

@@ -5,13 +5,21 @@ use std::path::PathBuf;
 use std::thread::{Builder, JoinHandle};
 
 use anyhow::{Context, Result};
-use fcmae_checkpoint::{CheckpointError, CheckpointFolder, Metadata, Staging, Tensors};
+use fcmae_checkpoint::{CheckpointError, CheckpointFolder, Metadata, Staging, Tensors, write_safetensors};
 use serde::Serialize;
 
 /// All that a checkpoint will hold, in plain memory: nothing that training goes on to change.
 pub(crate) struct Snapshot {
     step: u64,
     files: Vec<WriteFile>,
+    beside: Vec<Weights>,
+}
+
+/// Weights that outlive the checkpoints, the best ones; the folder of the file is there.
+pub(crate) struct Weights {
+    pub(crate) file: PathBuf,
+    pub(crate) tensors: Tensors,
+    pub(crate) metadata: Metadata,
 }
 
 type WriteFile = Box<dyn FnOnce(&Staging) -> Result<(), CheckpointError> + Send>;
@@ -22,7 +30,13 @@ impl Snapshot {
         Snapshot {
             step,
             files: Vec::new(),
+            beside: Vec::new(),
         }
+    }
+
+    /// Adds weights that lie elsewhere; they are on the disk before the checkpoint that speaks of them.
+    pub(crate) fn add_beside(&mut self, weights: Weights) {
+        self.beside.push(weights);
     }
 
     /// Adds a safetensors file.
@@ -40,6 +54,9 @@ impl Snapshot {
 
     /// Writes all files, each freed when it is written, and makes them a checkpoint.
     pub(crate) fn write(self, folder: &CheckpointFolder) -> Result<PathBuf, CheckpointError> {
+        for weights in self.beside {
+            write_safetensors(&weights.file, &weights.tensors, &weights.metadata)?;
+        }
         let staging = folder.begin(self.step)?;
         self.files.into_iter().try_for_each(|write| write(&staging))?;
         staging.commit()
@@ -169,6 +186,27 @@ mod tests {
         writer.begin(taken_after).unwrap();
         writer.wait().unwrap();
         assert_eq!(steps(&folder), [1, 2]);
+    }
+
+    #[test]
+    fn weights_beside_a_checkpoint_are_on_the_disk_before_it() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = CheckpointFolder::open(root.path().join("checkpoints"), 0).unwrap();
+        let best = |file: PathBuf| Weights {
+            file,
+            tensors: Tensors::new(),
+            metadata: Metadata::new(),
+        };
+        let file = folder.root().join("best.safetensors");
+        let mut snapshot = plain(1);
+        snapshot.add_beside(best(file.clone()));
+        snapshot.write(&folder).unwrap();
+        assert!(file.is_file());
+        let mut snapshot = plain(2);
+        snapshot.add_beside(best(file.join("below-a-file.safetensors")));
+        let message = snapshot.write(&folder).unwrap_err().to_string();
+        assert!(message.contains("below-a-file"), "{message}");
+        assert_eq!(steps(&folder), [1]);
     }
 
     #[test]
