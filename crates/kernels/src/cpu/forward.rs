@@ -4,6 +4,7 @@ use super::buffer::Buffer;
 use super::depthwise::{Halo, Start, convolve_tile, taps_first};
 use super::epilogue::{Hidden, Residual, Store};
 use super::gemm::{Extent, Left, Right, gemm, panels, whole};
+use super::grn::grn_scale;
 use super::isa::Kernel;
 use super::lanes::Lanes;
 use super::number::Number;
@@ -11,7 +12,6 @@ use super::pack::{Matrix, Packed};
 use super::plan::{Group, Job, Shared, Sizes, Weights, on_threads};
 use super::rows::{normalise, pad, vectors};
 use crate::block::Activation;
-use crate::grn::GRN_EPS;
 
 /// What the backward pass needs of the forward pass.
 pub(super) struct Saved<T: Number> {
@@ -361,14 +361,6 @@ impl<T: Number> Call<'_, T> {
                 }
             }
         }
-    }
-}
-
-/// `γ·G / (mean G + eps) + 1` per channel.
-pub(super) fn grn_scale(norms: &[f32], gamma: &[f32], h: usize, scale: &mut [f32]) {
-    let divisor = norms.iter().sum::<f32>() / h as f32 + GRN_EPS as f32;
-    for ((scale, g), gamma) in scale.iter_mut().zip(norms).zip(gamma) {
-        *scale = gamma * (g / divisor) + 1.0;
     }
 }
 

@@ -9,6 +9,7 @@ mod epilogue;
 mod forward;
 mod gelu;
 mod gemm;
+mod grn;
 mod isa;
 mod lanes;
 mod linear;
