@@ -51,6 +51,7 @@ fn kinds(jobs: &[Job]) -> Vec<Kind> {
 #[test]
 fn the_matrices_of_the_paper_have_its_rows() {
     let rows = BTreeMap::from([
+        ("fig4", 8),
         ("fig8", 9),
         ("sparse", 2),
         ("table1a", 4),
@@ -112,6 +113,7 @@ fn matrices_share_their_equal_runs() {
         ("table1c.toml", "width-256"),
         ("table2f.toml", "only*"),
         ("sparse.toml", "sparse"),
+        ("fig4.toml", "v1_as*"),
     ] {
         assert_eq!(hash(file, cell), v1, "{file}");
     }
