@@ -66,6 +66,11 @@ fn networks_are_compared_in_numbers_and_pictures() {
                 .iter()
                 .all(|value| (0.0..0.6).contains(value))
         );
+        let cosines = numbers(layers, "rms_cosine");
+        assert!(
+            cosines.iter().all(|value| (0.1..=1.0).contains(value)),
+            "{cosines:?}"
+        );
         assert!(
             numbers(layers, "dead")
                 .iter()
@@ -85,6 +90,7 @@ fn networks_are_compared_in_numbers_and_pictures() {
         "maps-v1.png",
         "maps-v2.png",
         "rank.svg",
+        "redundancy.svg",
     ];
     assert_eq!(place.list("analysis"), names);
     assert_eq!(place.text("analysis/layers.csv").lines().count(), 1 + 12 + 16);

@@ -4,7 +4,7 @@
 //!   over the visible pixels, per image with its loss; [`contact_sheet`] puts them into one picture.
 //! - [`ClassificationReport`], [`MultiLabelReport`]: how good a classifier is, from its scores: top-k, F1, AUROC, confusion matrix, bootstrap.
 //! - [`FeatureStatistics`]: what the features inside an encoder are like, place by place, over any number of images: cosine
-//!   distance of channels (collapse), dead and saturated channels, effective rank, class selectivity; [`FeatureReport`]
+//!   distance of channels (collapse), how much they repeat each other, dead and saturated channels, effective rank, class selectivity; [`FeatureReport`]
 //!   holds the numbers, [`collapse_figure`] and its siblings draw them with
 //!   [`fcmae_plot`], [`maps_picture`] shows single channels.
 //! - [`verify`]: the masking proved on this machine for a given configuration: packed = masked-dense on forward
@@ -36,8 +36,8 @@ pub use classification::{
 };
 pub use features::{
     ChannelMaps, ChannelSums, ClassResponses, EffectiveRank, FeatureError, FeatureReport, FeatureStatistics,
-    LayerMeasures, channel_cosine_distance, channel_maps, channels_figure, collapse_figure, maps_picture,
-    rank_figure, selectivity_figure,
+    LayerMeasures, channel_cosine_distance, channel_maps, channel_rms_cosine, channels_figure,
+    collapse_figure, maps_picture, rank_figure, redundancy_figure, selectivity_figure,
 };
 pub use reconstruct::{PixelStatistics, Reconstruction, reconstruct};
 pub use sheet::contact_sheet;

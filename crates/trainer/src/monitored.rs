@@ -113,6 +113,7 @@ mod tests {
             site,
             channels: 8,
             cosine_distance,
+            rms_cosine: 0.5,
             dead: 0.25,
             saturated: 0.0,
             effective_rank: (site == Site::Output).then_some(2.5),

@@ -67,7 +67,7 @@ const fn measure(
 }
 
 /// All of them. Shares are told in percent.
-pub(super) const ALL: [Measure; 13] = {
+pub(super) const ALL: [Measure; 14] = {
     use Kind::{Analyze, Evaluate, Pretrain, Probe};
     const LINEAR: [&str; 3] = [
         "/report/linear/test/top1/value",
@@ -147,6 +147,13 @@ pub(super) const ALL: [Measure; 13] = {
             "/last",
         ),
         measure(
+            "redundancy",
+            ["rms cosine", "", "lower"],
+            3,
+            Analyze,
+            "/redundancy",
+        ),
+        measure(
             "images_per_second",
             ["pre-training", "img/s", "higher"],
             1,
@@ -192,22 +199,19 @@ impl Measure {
 
 /// Everything that a verb's JSON tells.
 pub(super) fn read(kind: Kind, output: &Value) -> BTreeMap<String, f64> {
-    let collapse = (kind == Kind::Analyze).then(|| hidden_distance(output));
-    let output = collapse.as_ref().unwrap_or(output);
+    let hidden = (kind == Kind::Analyze).then(|| hidden_layers(output));
+    let output = hidden.as_ref().unwrap_or(output);
     let own = ALL.iter().filter(|measure| measure.of == kind);
     own.filter_map(|measure| Some((measure.key.to_owned(), measure.read(output)?)))
         .collect()
 }
 
-/// Cosine distance of the blocks' hidden layers as their second linear map takes them, where the paper saw features
-/// collapse: after GRN, and in V1 after GELU.
-fn hidden_distance(output: &Value) -> Value {
-    let at = |site: &str| -> Vec<f64> {
+/// Measures of the blocks' hidden layers as their second linear map takes them, where the paper saw features collapse:
+/// after GRN, and in V1 after GELU.
+fn hidden_layers(output: &Value) -> Value {
+    let at = |site: &str| -> Vec<&Value> {
         let layers = output["networks"][0]["layers"].as_array().into_iter().flatten();
-        let layers = layers.filter(|layer| layer["site"] == site);
-        layers
-            .filter_map(|layer| layer["cosine_distance"].as_f64())
-            .collect()
+        layers.filter(|layer| layer["site"] == site).collect()
     };
     let after_grn = at("after_grn");
     let blocks = if after_grn.is_empty() {
@@ -215,8 +219,10 @@ fn hidden_distance(output: &Value) -> Value {
     } else {
         after_grn
     };
-    let mean = blocks.iter().sum::<f64>() / blocks.len() as f64;
-    json!({"mean": mean, "last": blocks.last()})
+    let values = |key: &str| -> Vec<f64> { blocks.iter().filter_map(|block| block[key].as_f64()).collect() };
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64; // not a number, thus null, of none
+    let distances = values("cosine_distance");
+    json!({"mean": mean(&distances), "last": distances.last(), "redundancy": mean(&values("rms_cosine"))})
 }
 
 #[cfg(test)]
@@ -242,7 +248,7 @@ mod tests {
 
     #[test]
     fn collapse_is_that_of_the_hidden_layers() {
-        let layer = |site: &str, distance: f64| json!({"site": site, "cosine_distance": distance});
+        let layer = |site: &str, distance: f64| json!({"site": site, "cosine_distance": distance, "rms_cosine": 1.0 - distance});
         let v1 = [
             layer("after_gelu", 0.5),
             layer("output", 0.1),
@@ -254,11 +260,12 @@ mod tests {
             (
                 found.get("collapse").copied(),
                 found.get("collapse_last").copied(),
+                found.get("redundancy").copied(),
             )
         };
-        assert_eq!(read(&v1), (Some(0.375), Some(0.25)));
-        assert_eq!(read(&v2), (Some(0.75), Some(0.75)));
-        assert_eq!(read(&[]), (None, None));
+        assert_eq!(read(&v1), (Some(0.375), Some(0.25), Some(0.625)));
+        assert_eq!(read(&v2), (Some(0.75), Some(0.75), Some(0.25)));
+        assert_eq!(read(&[]), (None, None, None));
     }
 
     #[test]

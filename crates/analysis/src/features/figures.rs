@@ -21,6 +21,19 @@ pub fn collapse_figure(networks: &[Named]) -> Figure {
     }
 }
 
+/// Root mean square of the cosines between channels against depth. One network: its sites in one chart; several: a chart
+/// for each site.
+#[must_use]
+pub fn redundancy_figure(networks: &[Named]) -> Figure {
+    let axis = Axis::reaching("root mean square cosine", [0.0, 1.0]);
+    Figure {
+        title: "Do the channels of a layer repeat each other?".to_owned(),
+        note: "1: all say the same, in either sign".to_owned(),
+        columns: 2,
+        charts: by_site(networks, "", &axis, |layer| Some(layer.rms_cosine)),
+    }
+}
+
 /// Shares of dead and of saturated channels against depth. One network: its sites in two charts; several: two charts for
 /// each site.
 #[must_use]
@@ -173,6 +186,7 @@ mod tests {
             site,
             channels: 4,
             cosine_distance: 0.1 * block as f64,
+            rms_cosine: 0.2,
             dead: 0.25,
             saturated: 0.5,
             effective_rank: (site == Site::Output).then_some(2.0),
@@ -218,6 +232,7 @@ mod tests {
             .iter()
             .map(|curve| curve.points.last().unwrap()[0]);
         assert_eq!(ends.collect::<Vec<_>>(), [1.0, 1.0]);
+        assert_eq!(redundancy_figure(&both).charts.len(), 4);
         assert_eq!(channels_figure(&both).charts.len(), 8);
         assert_eq!(rank_figure(&both).charts[0].series[1].points[4], [1.0, 0.5]);
     }

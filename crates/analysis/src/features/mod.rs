@@ -9,8 +9,8 @@ mod report;
 mod selectivity;
 
 pub use channels::ChannelSums;
-pub use cosine::channel_cosine_distance;
-pub use figures::{channels_figure, collapse_figure, rank_figure, selectivity_figure};
+pub use cosine::{channel_cosine_distance, channel_rms_cosine};
+pub use figures::{channels_figure, collapse_figure, rank_figure, redundancy_figure, selectivity_figure};
 pub use maps::{ChannelMaps, channel_maps, maps_picture};
 pub use rank::EffectiveRank;
 pub use report::{FeatureError, FeatureReport, FeatureStatistics, LayerMeasures};

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 use super::channels::ChannelSums;
-use super::cosine::channel_cosine_distance;
+use super::cosine::{channel_cosine_distance, channel_rms_cosine};
 use super::rank::EffectiveRank;
 use super::selectivity::ClassResponses;
 use super::sites;
@@ -24,6 +24,8 @@ pub struct LayerMeasures {
     pub channels: usize,
     /// Mean over the images of [`channel_cosine_distance`]: 0 = collapsed, ½ = nothing in common.
     pub cosine_distance: f64,
+    /// Mean over the images of [`channel_rms_cosine`]: 1 = the channels say the same up to their signs.
+    pub rms_cosine: f64,
     /// Share of [dead](ChannelSums::DEAD) channels.
     pub dead: f64,
     /// Share of [saturated](ChannelSums::SATURATED) channels.
@@ -93,8 +95,18 @@ impl FeatureReport {
     /// Mean over the blocks of the cosine distance in the [hidden layer](FeatureReport::hidden).
     #[must_use]
     pub fn hidden_distance(&self) -> f64 {
+        self.hidden_mean(|layer| layer.cosine_distance)
+    }
+
+    /// The same of the root mean square of the cosines.
+    #[must_use]
+    pub fn hidden_rms_cosine(&self) -> f64 {
+        self.hidden_mean(|layer| layer.rms_cosine)
+    }
+
+    fn hidden_mean(&self, of: impl Fn(&LayerMeasures) -> f64) -> f64 {
         let hidden = self.hidden();
-        hidden.iter().map(|layer| layer.cosine_distance).sum::<f64>() / hidden.len() as f64
+        hidden.iter().map(|layer| of(layer)).sum::<f64>() / hidden.len() as f64
     }
 }
 
@@ -190,6 +202,7 @@ impl FeatureStatistics {
 struct Layer {
     width: i64,
     distances: f64,
+    cosines: f64,
     channels: ChannelSums,
     rank: Option<EffectiveRank>,
     responses: Option<ClassResponses>,
@@ -201,6 +214,7 @@ impl Layer {
         Layer {
             width,
             distances: 0.0,
+            cosines: 0.0,
             channels: ChannelSums::new(width),
             rank: is_output.then(|| EffectiveRank::new(width)),
             responses: classes
@@ -210,7 +224,9 @@ impl Layer {
     }
 
     fn add(&mut self, maps: &Tensor, labels: &[u32]) {
-        self.distances += channel_cosine_distance(maps).sum(Kind::Double).double_value(&[]);
+        let total = |of_images: Tensor| of_images.sum(Kind::Double).double_value(&[]);
+        self.distances += total(channel_cosine_distance(maps));
+        self.cosines += total(channel_rms_cosine(maps));
         self.channels.add(maps);
         let mean = |x: &Tensor| x.mean_dim([1i64].as_slice(), false, None::<Kind>); // [N, C]
         if let Some(rank) = &mut self.rank {
@@ -233,6 +249,7 @@ impl Layer {
             site: place.site,
             channels: self.width as usize,
             cosine_distance: self.distances / images as f64,
+            rms_cosine: self.cosines / images as f64,
             dead,
             saturated,
             effective_rank: self.rank.as_ref().map(EffectiveRank::value),
@@ -288,6 +305,7 @@ mod tests {
             let is_output = a.site == Site::Output;
             assert_eq!(a.channels, if is_output { [4, 8] } else { [16, 32] }[a.stage]);
             assert!((a.cosine_distance - b.cosine_distance).abs() < 1e-6);
+            assert!((a.rms_cosine - b.rms_cosine).abs() < 1e-6);
             assert_eq!((a.dead, a.saturated), (b.dead, b.saturated));
             assert_eq!(
                 (a.effective_rank.is_some(), a.selectivity.is_some()),

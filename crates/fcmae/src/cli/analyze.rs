@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use fcmae::analysis::{
-    FeatureReport, LayerMeasures, channels_figure, collapse_figure, rank_figure, selectivity_figure,
+    FeatureReport, LayerMeasures, channels_figure, collapse_figure, rank_figure, redundancy_figure,
+    selectivity_figure,
 };
 use fcmae::checkpoint::{replace_file, write_json};
 use fcmae::encoder::Site;
@@ -78,6 +79,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
     replace_file(&args.output.join("layers.csv"), |out| out.write_all(&table))?;
     let figures = [
         ("collapse.svg", Some(collapse_figure(&reports))),
+        ("redundancy.svg", Some(redundancy_figure(&reports))),
         ("channels.svg", Some(channels_figure(&reports))),
         ("rank.svg", Some(rank_figure(&reports))),
         ("selectivity.svg", selectivity_figure(&reports)),
@@ -170,6 +172,7 @@ fn csv(networks: &[(String, FeatureReport)]) -> Result<Vec<u8>> {
         "site",
         "channels",
         "cosine_distance",
+        "rms_cosine",
         "dead",
         "saturated",
         "effective_rank",
@@ -187,6 +190,7 @@ fn csv(networks: &[(String, FeatureReport)]) -> Result<Vec<u8>> {
                 layer.site.name().to_owned(),
                 layer.channels.to_string(),
                 layer.cosine_distance.to_string(),
+                layer.rms_cosine.to_string(),
                 layer.dead.to_string(),
                 layer.saturated.to_string(),
                 number(layer.effective_rank),
@@ -212,6 +216,7 @@ fn describe(network: &Network) -> String {
         let distance = |site| at(site).map(|layer| layer.cosine_distance);
         let mut cells = vec![format!("stages.{}.{}", output.stage, output.block)];
         cells.extend(Site::ALL.map(|site| cell(distance(site))));
+        cells.push(cell(hidden.map(|layer| layer.rms_cosine)));
         cells.push(cell(hidden.map(|layer| layer.dead)));
         cells.push(cell(hidden.map(|layer| layer.saturated)));
         cells.push(
@@ -234,6 +239,7 @@ fn describe(network: &Network) -> String {
         "after GELU",
         "after GRN",
         "output",
+        "rms cosine",
         "dead",
         "saturated",
         "rank",
@@ -241,12 +247,13 @@ fn describe(network: &Network) -> String {
         "selectivity",
     ];
     format!(
-        "{}: {} images of {}\n{}hidden layers: {:.3} on average\n\n",
+        "{}: {} images of {}\n{}hidden layers on average: distance {:.3}, rms cosine {:.3}\n\n",
         network.name,
         report.images,
         network.data.display(),
         output::table(&header, &rows),
-        report.hidden_distance()
+        report.hidden_distance(),
+        report.hidden_rms_cosine()
     )
 }
 
