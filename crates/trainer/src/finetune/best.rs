@@ -73,8 +73,8 @@ pub(super) fn read(checkpoint: &Path) -> Result<Finetuned> {
 pub(super) struct Choice {
     selection: SelectionConfig,
     pub(super) found: Finetuned,
-    /// The best weights and the best averaged ones, until the next checkpoint takes them along: what lies on the disk
-    /// is never ahead of what the newest checkpoint knows.
+    /// The best weights and the best averaged ones, until the next snapshot (a checkpoint, or a step kept for
+    /// `replay`) takes them along.
     unsaved: [Option<Weights>; 2],
 }
 
