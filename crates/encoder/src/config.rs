@@ -200,7 +200,7 @@ impl EncoderConfig {
         if pretrains && self.encoder == EncoderKind::MaskedDense {
             Some("the encoder on whole maps by libtorch operations")
         } else if !self.response.is_in_kernels(self.block) {
-            Some("the encoder's blocks by libtorch operations")
+            Some("the encoder's blocks by single operations")
         } else {
             None
         }

@@ -17,10 +17,11 @@
 //! - [`depthwise`], [`layer_norm`], [`linear`], [`gelu`] and [`grn`] are the operations beneath.
 //!
 //! All of it is differentiable by libtorch's autograd and runs on any device libtorch has. On the CPU in f32 and bf16
-//! [`block`], [`stem`], [`downsample`], [`layer_norm`], [`linear`] and [`masked_loss`] are fast nodes ([`backend`] says on
-//! which instruction set, `FCMAE_KERNELS` forces one); everything else is the reference, libtorch operations on packed tiles. The kind of the
-//! activations decides the precision: with `BFloat16` in, products and stored activations are bf16 while sums and
-//! statistics (LayerNorm, GRN, loss) are f32; parameters stay f32. [`profile`] says where the time of a step goes.
+//! [`block`], [`stem`], [`downsample`], [`depthwise`], [`layer_norm`], [`linear`] and [`masked_loss`] are fast nodes
+//! ([`backend`] says on which instruction set, `FCMAE_KERNELS` forces one); everything else is the reference, libtorch
+//! operations on packed tiles. The kind of the activations decides the precision: with `BFloat16` in, products and stored
+//! activations are bf16 while sums and statistics (LayerNorm, GRN, loss) are f32; parameters stay f32. [`profile`] says
+//! where the time of a step goes.
 //!
 //! This crate owns no parameters and knows no model structure.
 //!

@@ -1,6 +1,6 @@
 //! Batch normalization over the visible sites of a batch.
 
-use tch::{Kind, Tensor, nn, no_grad};
+use tch::{Tensor, nn, no_grad};
 
 use super::exact;
 
@@ -43,12 +43,9 @@ impl BatchNorm {
     pub fn forward(&self, x: &Tensor, is_training: bool) -> Tensor {
         let rows = exact(x).reshape([-1, self.weight.size()[0]]);
         let takes_batch = is_training && rows.size()[0] > 1;
-        if takes_batch {
-            self.follow(&rows);
-        }
         // Copies: libtorch's backward pass forbids that what it was given moves before.
         let running = (!takes_batch).then(|| (self.running_mean.copy(), self.running_var.copy()));
-        let y = rows.batch_norm(
+        let (y, mean, rstd) = rows.native_batch_norm(
             Some(&self.weight),
             Some(&self.bias),
             running.as_ref().map(|(mean, _)| mean),
@@ -56,19 +53,21 @@ impl BatchNorm {
             takes_batch,
             0.0,
             BATCH_NORM_EPS,
-            false,
         );
+        if takes_batch {
+            self.follow(&mean, &rstd, rows.size()[0]);
+        }
         y.view_as(x).to_kind(x.kind())
     }
 
-    /// Moves the running statistics towards those of `rows`, `[sites, C]`; the variance is the unbiased one.
-    fn follow(&self, rows: &Tensor) {
-        let over_sites: &[i64] = &[0];
+    /// Moves the running statistics towards those of a batch of `sites`, as the norm took them: mean and `1 / √(var +
+    /// eps)`. The variance that is followed is the unbiased one.
+    fn follow(&self, mean: &Tensor, rstd: &Tensor, sites: i64) {
+        let sites = sites as f64;
         no_grad(|| {
-            let mean = rows.mean_dim(over_sites, false, None::<Kind>);
-            let var = rows.var_dim(over_sites, true, false);
-            for (running, now) in [(&self.running_mean, mean), (&self.running_var, var)] {
-                let _ = running.shallow_clone().lerp_(&now, BATCH_NORM_MOMENTUM);
+            let var = (rstd.pow_tensor_scalar(-2.0) - BATCH_NORM_EPS) * (sites / (sites - 1.0));
+            for (running, now) in [(&self.running_mean, mean), (&self.running_var, &var)] {
+                let _ = running.shallow_clone().lerp_(now, BATCH_NORM_MOMENTUM);
             }
         });
     }

@@ -4,7 +4,7 @@ use fcmae_masking::VisibleLayout;
 use tch::Tensor;
 
 use super::{BlockOptions, BlockParams, End, Middle};
-use crate::depthwise::depthwise;
+use crate::depthwise::depthwise_reference as depthwise;
 use crate::grn::grn;
 use crate::pointwise::{drop_path, gelu, layer_norm_reference as layer_norm, linear_reference as linear};
 

@@ -4,6 +4,7 @@
 mod backward;
 mod buffer;
 mod columns;
+mod convolution;
 mod depthwise;
 mod epilogue;
 mod forward;
@@ -26,6 +27,7 @@ mod tensor;
 mod tests;
 mod unfold;
 
+pub(crate) use convolution::depthwise;
 pub use isa::Isa;
 pub(crate) use loss::masked_loss;
 pub(crate) use node::block;

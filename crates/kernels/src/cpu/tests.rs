@@ -7,7 +7,8 @@ use proptest::prelude::*;
 use tch::{Kind, Tensor};
 
 use super::tensor::GUARD_RESULTS;
-use super::{Isa, downsample, layer_norm, linear, masked_loss, stem};
+use super::{Isa, depthwise, downsample, layer_norm, linear, masked_loss, stem};
+use crate::depthwise::depthwise_reference;
 use crate::loss::masked_loss_reference;
 use crate::pointwise::{layer_norm_reference, linear_reference};
 use crate::resolution::{downsample_reference, stem_reference};
@@ -122,6 +123,20 @@ proptest! {
             scale: 1.0,
             fast: &|isa, t| layer_norm(isa, &t[0], &t[1], &t[2]),
             reference: &|t| layer_norm_reference(&t[0], &t[1], &t[2]),
+        }
+        .check();
+    }
+
+    #[test]
+    fn depthwise_convolutions(images in 1..4usize, rows in 1..4usize, cols in 1..5usize, p in 1..12i64, c in 1..40i64, ratio in proptest::option::of(0.1..0.9f64), seed: u64) {
+        let Some(layout) = layout(images, PatchGrid { rows, cols }, ratio, seed) else { return Ok(()) };
+        Operation {
+            name: "depthwise",
+            shapes: &[vec![layout.rows() as i64, p, p, c], vec![c, 1, 7, 7], vec![c]],
+            seed,
+            scale: 1.0,
+            fast: &|isa, t| depthwise(isa, &t[0], &t[1], &t[2], &layout),
+            reference: &|t| depthwise_reference(&t[0], &t[1], &t[2], &layout),
         }
         .check();
     }
@@ -255,6 +270,7 @@ fn no_kernel_leaves_its_tensors() {
                 let results = [
                     linear(isa, &x, &w, &b),
                     layer_norm(isa, &x, &norm, &norm_bias),
+                    depthwise(isa, &x, &parameter(&[c, 1, 7, 7]), &norm, &layout),
                     downsample(isa, &x, &parameter(&[d, c, 2, 2]), &b),
                     stem(isa, &images, &parameter(&[d, c, 2, 2]), &b, &layout),
                     masked_loss(isa, &pred, &pixels, &layout, true),

@@ -116,7 +116,7 @@ fn a_run_says_what_is_not_on_the_kernels() {
     config.model.response.kind = Some(ResponseKind::Cbam);
     assert_eq!(
         kernels(&config),
-        format!("{plain}; the encoder's blocks by libtorch operations")
+        format!("{plain}; the encoder's blocks by single operations")
     );
     config.model.encoder = EncoderKind::MaskedDense;
     assert_eq!(
