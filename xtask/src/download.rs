@@ -12,7 +12,7 @@ use zip::ZipArchive;
 
 use crate::pins::Wheel;
 use crate::process;
-use crate::staging::remove;
+use crate::staging::{Lock, remove};
 
 /// Minor versions of glibc whose wheels run on the oldest system that we support, 2.28.
 ///
@@ -61,8 +61,9 @@ fn platforms() -> impl Iterator<Item = String> {
 
 /// Brings the wheel into `folder`, unless it lies there already with the right hash.
 ///
-/// pip writes to a folder of its own; only a file with the pinned hash is moved to `folder`.
-pub(crate) fn fetch(wheel: &Wheel, folder: &Path) -> Result<PathBuf> {
+/// pip writes to a folder of its own; only a file with the pinned hash is moved to `folder`. It shares the caller's `lock`:
+/// should we be killed, the next process waits for it, and finds what it has brought.
+pub(crate) fn fetch(wheel: &Wheel, folder: &Path, lock: &Lock) -> Result<PathBuf> {
     let file = folder.join(wheel.file);
     if file.exists() {
         if sha256(&file)? == wheel.sha256 {
@@ -76,7 +77,7 @@ pub(crate) fn fetch(wheel: &Wheel, folder: &Path) -> Result<PathBuf> {
     let complete = part.join(wheel.file);
     // a run that was killed right after pip may have left it whole
     if !(complete.exists() && sha256(&complete)? == wheel.sha256) {
-        download(wheel, &part)?;
+        download(wheel, &part, lock)?;
         verify(wheel, &complete)?;
     }
     fs::rename(&complete, &file).with_context(|| format!("{}: cannot be written", file.display()))?;
@@ -85,7 +86,7 @@ pub(crate) fn fetch(wheel: &Wheel, folder: &Path) -> Result<PathBuf> {
 }
 
 /// Runs `pip download` into a fresh folder.
-fn download(wheel: &Wheel, part: &Path) -> Result<()> {
+fn download(wheel: &Wheel, part: &Path, lock: &Lock) -> Result<()> {
     pip_version()?;
     remove(part)?;
     // pip's temporary files go there too: /tmp may be small, and what is left of a killed pip is removed next time
@@ -99,6 +100,7 @@ fn download(wheel: &Wheel, part: &Path) -> Result<()> {
         .arg(part)
         .arg(&name)
         .env("TMPDIR", &temporary);
+    lock.share(&mut command)?;
     process::run(&mut command).with_context(|| {
         format!("downloading {name} failed; check the network and run this again (what is complete is kept)")
     })
@@ -270,7 +272,7 @@ pub(crate) mod tests {
         assert_eq!(sha256(&file).unwrap(), pinned);
         verify(&wheel, &file).unwrap();
         assert_eq!(
-            fetch(&wheel, home.path()).unwrap(),
+            fetch(&wheel, home.path(), &Lock::take(home.path()).unwrap()).unwrap(),
             file,
             "a kept wheel needs no pip"
         );

@@ -77,10 +77,10 @@ impl Python {
         let tag = "import sys; print(f'python{sys.version_info[0]}.{sys.version_info[1]}')";
         let tag = process::capture(Command::new(&program).args(["-c", tag]))?;
         let home = paths::cache()?.join("peer");
-        let _lock = Lock::take(&home)?;
+        let lock = Lock::take(&home)?;
         let target = home.join(format!("torch-{}-{}", TORCH.version, tag.trim()));
         if !target.exists() {
-            make(&program, &target)?;
+            make(&program, &target, &lock)?;
         }
         Ok(Python {
             program,
@@ -104,9 +104,9 @@ impl Python {
         let torch = &python.packages[0];
         let name = torch.file_name().unwrap_or_default().to_string_lossy();
         let target = torch.with_file_name(format!("{name}-{TIMM}-{TRANSFORMERS}").replace("==", "-"));
-        let _lock = Lock::take(&paths::cache()?.join("peer"))?;
+        let lock = Lock::take(&paths::cache()?.join("peer"))?;
         if !target.exists() {
-            make_models(&python, &target)?;
+            make_models(&python, &target, &lock)?;
         }
         python.packages.push(target);
         Ok(python)
@@ -141,7 +141,7 @@ impl Python {
     }
 }
 
-fn make(program: &Path, target: &Path) -> Result<()> {
+fn make(program: &Path, target: &Path, lock: &Lock) -> Result<()> {
     eprintln!(
         "peer: PyTorch {} for {}, about 0.6 GB to download",
         TORCH.version,
@@ -150,8 +150,8 @@ fn make(program: &Path, target: &Path) -> Result<()> {
     let staging = Staging::begin(target)?;
     let pinned =
         [TORCH, CUDA_RUNTIME, CUDA_CUPTI].map(|wheel| format!("{}=={}", wheel.package, wheel.version));
-    install(program, staging.path(), &pinned, &["--no-deps"])?;
-    install(program, staging.path(), &PURE, &[])?;
+    install(program, staging.path(), &pinned, &["--no-deps"], lock)?;
+    install(program, staging.path(), &PURE, &[], lock)?;
     stand_ins(&staging.path().join("nvidia/cu13/lib"))?;
     let python = Python {
         program: program.to_path_buf(),
@@ -165,13 +165,13 @@ fn make(program: &Path, target: &Path) -> Result<()> {
 }
 
 /// timm and transformers beside the PyTorch of `torch`.
-fn make_models(torch: &Python, target: &Path) -> Result<()> {
+fn make_models(torch: &Python, target: &Path, lock: &Lock) -> Result<()> {
     eprintln!("peer: {TIMM} and {TRANSFORMERS} for {}", target.display());
     let staging = Staging::begin(target)?;
     // without what they need: PyTorch is there, and transformers brings the rest
     let (program, folder) = (&torch.program, staging.path());
-    install(program, folder, &[TIMM, TORCHVISION], &["--no-deps"])?;
-    install(program, folder, &[TRANSFORMERS, "pillow"], &[])?;
+    install(program, folder, &[TIMM, TORCHVISION], &["--no-deps"], lock)?;
+    install(program, folder, &[TRANSFORMERS, "pillow"], &[], lock)?;
     let python = Python {
         program: torch.program.clone(),
         packages: vec![torch.packages[0].clone(), staging.path().to_path_buf()],
@@ -184,7 +184,13 @@ fn make_models(torch: &Python, target: &Path) -> Result<()> {
 }
 
 /// `pip install` into a folder; pip's temporary files lie there as long as it runs.
-fn install(program: &Path, folder: &Path, packages: &[impl AsRef<OsStr>], more: &[&str]) -> Result<()> {
+fn install(
+    program: &Path,
+    folder: &Path,
+    packages: &[impl AsRef<OsStr>],
+    more: &[&str],
+    lock: &Lock,
+) -> Result<()> {
     let temporary = folder.join(".tmp");
     fs::create_dir_all(&temporary).with_context(|| format!("{}: cannot be created", temporary.display()))?;
     let mut command = Command::new(program);
@@ -203,6 +209,7 @@ fn install(program: &Path, folder: &Path, packages: &[impl AsRef<OsStr>], more: 
         .args(packages)
         .env("TMPDIR", &temporary)
         .env("PIP_ROOT_USER_ACTION", "ignore");
+    lock.share(&mut command)?;
     process::run(&mut command)?;
     remove(&temporary)
 }

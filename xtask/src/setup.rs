@@ -54,11 +54,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 pub(crate) fn install(args: &Args) -> Result<()> {
     supported(std::env::consts::OS, std::env::consts::ARCH, glibc().as_deref())?;
     let home = paths::cache()?.join("libtorch");
-    let _lock = Lock::take(&home)?;
+    let lock = Lock::take(&home)?;
     let folder = if args.cuda {
-        install_cuda(args, &home)?
+        install_cuda(args, &home, &lock)?
     } else {
-        install_cpu(args, &home)?
+        install_cpu(args, &home, &lock)?
     };
     let link = paths::link();
     if fs::read_link(&link).ok().as_deref() != Some(folder.as_path()) {
@@ -68,7 +68,7 @@ pub(crate) fn install(args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn install_cpu(args: &Args, home: &Path) -> Result<PathBuf> {
+fn install_cpu(args: &Args, home: &Path, lock: &Lock) -> Result<PathBuf> {
     let target = home.join(format!("{LIBTORCH_VERSION}-cpu"));
     if let (Ok(version), false) = (libtorch::check(&target), args.force) {
         eprintln!("libtorch {version} is installed in {}", target.display());
@@ -86,12 +86,13 @@ fn install_cpu(args: &Args, home: &Path) -> Result<PathBuf> {
                 "libtorch {LIBTORCH_VERSION} for the CPU: {mb} to download to {cache}; half a GB stays, in {}",
                 target.display()
             );
-            download::fetch(&TORCH, &downloads)?
+            download::fetch(&TORCH, &downloads, lock)?
         }
     };
     let stubs = Stubs {
         beside: args.wheel.as_deref().and_then(Path::parent),
         downloads: &downloads,
+        lock,
     };
     cpu_wheel::install(&torch, &|wheel| stubs.get(wheel), &target)?;
     for wheel in [TORCH, CUDA_RUNTIME, CUDA_CUPTI] {
@@ -124,6 +125,7 @@ fn given(file: &Path) -> Result<PathBuf> {
 struct Stubs<'a> {
     beside: Option<&'a Path>,
     downloads: &'a Path,
+    lock: &'a Lock,
 }
 
 impl Stubs<'_> {
@@ -135,12 +137,12 @@ impl Stubs<'_> {
         {
             return download::verify(wheel, &file).map(|()| file);
         }
-        download::fetch(wheel, self.downloads)
+        download::fetch(wheel, self.downloads, self.lock)
     }
 }
 
 /// The whole of PyTorch by `pip install --target`, its CUDA libraries beside it where its run path finds them.
-fn install_cuda(args: &Args, home: &Path) -> Result<PathBuf> {
+fn install_cuda(args: &Args, home: &Path, lock: &Lock) -> Result<PathBuf> {
     let target = home.join(format!("{LIBTORCH_VERSION}-cuda"));
     let folder = target.join("torch");
     if let (Ok(version), false) = (libtorch::check(&folder), args.force) {
@@ -162,11 +164,11 @@ fn install_cuda(args: &Args, home: &Path) -> Result<PathBuf> {
         .arg("--target")
         .arg(staging.path())
         .arg(format!("{}=={}", TORCH.package, TORCH.version));
-    process::run(
-        command
-            .env("TMPDIR", &temporary)
-            .env("PIP_ROOT_USER_ACTION", "ignore"),
-    )?;
+    command
+        .env("TMPDIR", &temporary)
+        .env("PIP_ROOT_USER_ACTION", "ignore");
+    lock.share(&mut command)?;
+    process::run(&mut command)?;
     remove(&temporary)?;
     cpu_wheel::write(
         &staging.path().join("torch"),

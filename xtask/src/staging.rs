@@ -3,13 +3,14 @@
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result};
 
 /// Held by the one process that may change a folder of the cache; let go when dropped, or when the process dies.
 #[derive(Debug)]
 pub(crate) struct Lock {
-    _file: File,
+    file: File,
 }
 
 impl Lock {
@@ -29,7 +30,15 @@ impl Lock {
                 return Err(error).with_context(|| format!("{}: cannot be locked", path.display()));
             }
         }
-        Ok(Lock { _file: file })
+        Ok(Lock { file })
+    }
+
+    /// Lets a command hold the lock as well, by its standard input, which is empty: should this process be killed, the
+    /// next one waits for what it has left running.
+    pub(crate) fn share(&self, command: &mut Command) -> Result<()> {
+        let file = self.file.try_clone().context("a lock cannot be shared")?;
+        command.stdin(file);
+        Ok(())
     }
 }
 
@@ -187,6 +196,22 @@ mod tests {
         let other = File::create(home.path().join(".lock")).unwrap();
         assert!(matches!(other.try_lock(), Err(TryLockError::WouldBlock)));
         drop(first);
+        other.try_lock().unwrap();
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_a_killed_process_has_left_running_holds_its_lock() {
+        let home = tempfile::tempdir().unwrap();
+        let lock = Lock::take(home.path()).unwrap();
+        let mut command = Command::new("sleep");
+        lock.share(command.arg("60")).unwrap();
+        let mut child = command.spawn().unwrap();
+        drop((lock, command));
+        let other = File::create(home.path().join(".lock")).unwrap();
+        assert!(matches!(other.try_lock(), Err(TryLockError::WouldBlock)));
+        child.kill().unwrap();
+        child.wait().unwrap();
         other.try_lock().unwrap();
     }
 

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -180,12 +180,11 @@ impl Killer<'_> {
 
     fn start(&self, place: &Path) -> Result<Child> {
         let log = File::create(place.join("log"))?;
-        let mut command = Command::new(self.program);
-        command.args(self.victim.args).current_dir(place);
+        let mut command = self.victim.command(self.program, place)?;
         let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         command
             .spawn()
-            .with_context(|| format!("{} could not be started", self.program.display()))
+            .with_context(|| format!("{} could not be started", self.victim.name))
     }
 }
 

@@ -21,6 +21,9 @@ pub(crate) struct Args {
     /// How often something is killed; pre-training gets three fifths of it, half of that while a checkpoint is written
     #[arg(long, default_value_t = 100)]
     kills: u32,
+    /// How often `setup` is killed beside that; it downloads libtorch for each piece of work
+    #[arg(long, default_value_t = 0, value_name = "KILLS")]
+    setup: u32,
     /// Decides the moments
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -44,7 +47,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let out = Folder::make(args.out.as_deref())?;
     let mut random = Random::new(args.seed);
     let mut rows = Vec::new();
-    for (victim, kills) in Victim::all().into_iter().zip(shares(args.kills)) {
+    let victims = Victim::all().into_iter().zip(shares(args.kills));
+    for (victim, kills) in victims.chain([(Victim::setup(), args.setup)]) {
         if kills > 0 {
             eprintln!("{}: {kills} kills", victim.name);
             let survived = attack(&program, &victim, kills, &mut random, &out.path.join(victim.name))?;
@@ -62,7 +66,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         .map(|(_, survived)| survived.kills - survived.survived)
         .sum();
     if lost > 0 {
-        bail!("{lost} of {} kills did damage", args.kills);
+        bail!("{lost} of {} kills did damage", args.kills + args.setup);
     }
     Ok(())
 }

@@ -1,10 +1,13 @@
-//! What is killed: a verb of the program, the folder it works in, and how it is told whether its work is done.
+//! What is killed: a verb, the folder it works in, and how it is told whether its work is done.
 
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
 
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
+
+use crate::libtorch;
 
 /// A network that trains in a second.
 const TINY: &str = include_str!("../../../tests/tiny.toml");
@@ -16,11 +19,21 @@ const STEPS: u64 = 30;
 #[derive(Debug)]
 pub(super) struct Victim {
     pub(super) name: &'static str,
+    whose: Whose,
     pub(super) args: &'static [&'static str],
     pub(super) aim: Aim,
     /// What is done when it is done: files and folders, by name.
     pub(super) left: &'static [&'static str],
     is_done: fn(&Path) -> bool,
+}
+
+/// Whose verb it is.
+#[derive(Debug, Clone, Copy)]
+enum Whose {
+    /// The program's.
+    Fcmae,
+    /// Ours.
+    Xtask,
 }
 
 /// When it is killed.
@@ -57,6 +70,7 @@ impl Victim {
         [
             Victim {
                 name: "pretrain",
+                whose: Whose::Fcmae,
                 args: PRETRAIN,
                 aim: Aim::Anywhere,
                 left: CHECKPOINT,
@@ -64,6 +78,7 @@ impl Victim {
             },
             Victim {
                 name: "checkpoint",
+                whose: Whose::Fcmae,
                 args: PRETRAIN,
                 aim: Aim::Writing {
                     folder: "runs/tiny/checkpoints",
@@ -74,6 +89,7 @@ impl Victim {
             },
             Victim {
                 name: "pack",
+                whose: Whose::Fcmae,
                 args: &["data", "pack", "images", "shards", "--shard-mib", "1"],
                 aim: Aim::Anywhere,
                 left: &["shards"],
@@ -81,12 +97,41 @@ impl Victim {
             },
             Victim {
                 name: "convert",
+                whose: Whose::Fcmae,
                 args: &["convert", "weights.safetensors", "--to", "hf", "converted"],
                 aim: Aim::Anywhere,
                 left: &["converted"],
                 is_done: |place| place.join("converted/config.json").exists(), // written last
             },
         ]
+    }
+
+    /// `setup` into a cache and a checkout of its own: each piece of work downloads libtorch.
+    pub(super) fn setup() -> Victim {
+        Victim {
+            name: "setup",
+            whose: Whose::Xtask,
+            args: &["setup"],
+            aim: Aim::Anywhere,
+            left: &["cache/libtorch"],
+            is_done: |place| libtorch::check(&place.join(".libtorch")).is_ok(),
+        }
+    }
+
+    /// How it is started in its folder.
+    pub(super) fn command(&self, fcmae: &Path, place: &Path) -> Result<Command> {
+        let mut command = match self.whose {
+            Whose::Fcmae => Command::new(fcmae),
+            Whose::Xtask => {
+                let mut command = Command::new(env::current_exe()?);
+                command.env("CARGO_MANIFEST_DIR", place.join("xtask"));
+                command.env("FCMAE_CACHE", place.join("cache"));
+                command.env_remove("LIBTORCH").env_remove("LIBTORCH_USE_PYTORCH");
+                command
+            }
+        };
+        command.args(self.args).current_dir(place);
+        Ok(command)
     }
 
     /// Makes a folder with all that the verb needs.
