@@ -35,7 +35,8 @@ impl Chart {
                 figcaption {
                     b { (chart.title) }
                     @if let [only] = named[..] {
-                        @if let Some(last) = only.points.last() {
+                        // means with their spread are no course of which the last says where it has come to
+                        @if let (Some(last), true) = (only.points.last(), only.spread.is_empty()) {
                             span.last { (shown(last[1], chart.y.unit)) }
                         }
                     }
@@ -124,6 +125,11 @@ mod tests {
         let smooth = Series::line("smoothed", vec![[0.0, 7.0], [1.0, 0.5]]);
         let one = html(vec![raw, smooth.clone()]);
         assert!(one.contains("<span class=\"last\">0.5000</span>") && !one.contains("legend"));
+        let means = Series {
+            spread: vec![0.1, 0.2],
+            ..smooth.clone()
+        };
+        assert!(!html(vec![means]).contains("class=\"last\""));
         let two = html(vec![smooth.clone(), smooth.colored(1)]);
         assert!(two.contains("legend") && !two.contains("class=\"last\""));
     }
