@@ -3,11 +3,10 @@
 use fcmae_random::Stream;
 
 use crate::augment::AugmentConfig;
-use crate::config::ensure;
 use crate::error::DataError;
 use crate::finetune::{FinetuneAugment, FinetuneAugmentConfig};
 use crate::image::{Image, Rect};
-use crate::resize::resize_bicubic;
+use crate::resize::{resize_bicubic, resize_window};
 
 /// How an image is brought to `size` = `[height, width]`.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,7 +30,7 @@ pub enum Transform {
         /// Height and width of the result.
         size: [usize; 2],
         /// Below [`Transform::WARP_FROM`] pixels: the image is scaled until it just covers `size /
-        /// crop_pct`, then the centre is cut out.
+        /// crop_pct`, then the centre is cut out. Above 0 and at most 1.
         crop_pct: f64,
     },
 }
@@ -63,22 +62,6 @@ impl Transform {
     ) -> Result<Transform, DataError> {
         let augment = Box::new(FinetuneAugment::new(augment, mean)?);
         Ok(Transform::Finetune { augment, size })
-    }
-
-    /// The evaluation transform with a `crop_pct` of one's own; at [`Transform::WARP_FROM`] pixels and above
-    /// it has no effect.
-    ///
-    /// # Errors
-    /// [`DataError::InvalidValue`] when `crop_pct` is not in `(0, 1]`.
-    pub fn eval_with(size: [usize; 2], crop_pct: f64) -> Result<Transform, DataError> {
-        // Below, an image of a million pixels a side would be resized to show a pixel of it.
-        ensure(
-            (1e-3..=1.0).contains(&crop_pct),
-            "crop_pct",
-            crop_pct.to_string(),
-            || "must be from 0.001 to 1".to_owned(),
-        )?;
-        Ok(Transform::Eval { size, crop_pct })
     }
 
     /// The evaluation transform with the reference's `crop_pct`.
@@ -133,14 +116,15 @@ fn eval(image: &Image, [height, width]: [usize; 2], crop_pct: f64) -> Image {
     } else {
         (cover_h * w / h, cover_h)
     };
-    let resized = resize_bicubic(image, image.bounds(), new_w, new_h);
     let middle = |slack: usize| (slack as f64 / 2.0).round_ties_even() as usize; // as Python's round()
-    resized.crop(Rect {
+    let centre = Rect {
         left: middle(new_w - width),
         top: middle(new_h - height),
         width,
         height,
-    })
+    };
+    // The rest of a thin image, scaled until its shorter side covers, may be more than fits any memory.
+    resize_window(image, image.bounds(), [new_w, new_h], centre)
 }
 
 /// `(x / 255 − mean) / std` per channel, as a table of the 256 values a byte can have.
@@ -244,6 +228,15 @@ mod tests {
                 height: 32
             })
         );
+    }
+
+    #[test]
+    fn thin_images_take_no_more_memory_than_their_pixels() {
+        // Scaled as a whole, one side would have 512 million pixels.
+        for thin in [ramp(1, 2_000_000), ramp(2_000_000, 1)] {
+            let out = Transform::eval([224, 224]).apply(&thin, &mut stream());
+            assert_eq!((out.width(), out.height()), (224, 224));
+        }
     }
 
     #[test]

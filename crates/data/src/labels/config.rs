@@ -19,7 +19,7 @@ pub struct LabelConfig {
     /// per class, or a single column: that of the second of two classes; for `multi_label` one per class.
     pub columns: Vec<String>,
     /// Names of the classes in the order of the network's outputs. Default: sub-folders or distinct labels,
-    /// sorted, or the names of the columns.
+    /// sorted (of shards that have both, `label` in the order of `cls`), or the names of the columns.
     pub classes: Vec<String>,
     /// Share of the training labels that are used, in `(0, 1]`; see
     /// [`Dataset::label_subset`](crate::Dataset::label_subset).

@@ -1,5 +1,6 @@
 //! Shards made of any source: the same images in the same order, the same bytes each time.
 
+mod lock;
 mod shape;
 mod write;
 
@@ -11,7 +12,7 @@ use serde_json::Value;
 
 use crate::config::{DataConfig, ensure};
 use crate::error::DataError;
-use crate::source::{Row, Table, number_labels};
+use crate::source::{NAME, Row, Table, number_labels};
 use crate::threads::workers;
 
 use shape::{Shaped, shape};
@@ -57,13 +58,13 @@ const AT_ONCE: usize = 64;
 /// Packs the images that `config` names into `out/000000.tar`, …, in the layout of webdataset, in their order.
 ///
 /// Bytes of images are copied as they are unless [`PackOptions::max_side`] asks for less. `key.cls` holds the number
-/// of the class; `key.json` what else is known: the class by name, the other columns of a manifest. Names stay, so
-/// order, ids, and the validation split of the shards are those of the source; only a dot inside a name, and names
-/// that differ in nothing but what follows the dot, change. A JPEG's rotation is kept, or carried out where it is
+/// of the class; `key.json` what else is known: the class by name, the other columns of a manifest, and the name in
+/// the source where the member is called otherwise (another ending, a dot inside). So order, ids, names, classes and
+/// the validation split of the shards are those of the source. A JPEG's rotation is kept, or carried out where it is
 /// made smaller.
 ///
-/// `out` appears when all is written; until then the shards lie in a hidden folder beside it. The same source and
-/// options give the same bytes. `told` hears of each shard that is finished.
+/// `out` appears when all is written; until then the shards lie in a hidden folder beside it, and no other process
+/// can pack it. The same source and options give the same bytes. `told` hears of each shard that is finished.
 ///
 /// # Errors
 /// A source that cannot be listed; a file that cannot be read, or is no image; an `out` that exists or cannot be
@@ -96,9 +97,11 @@ pub fn pack(
             } = shaped?;
             resized += usize::from(smaller);
             let name = &names[at];
-            let mut sample = vec![(name.image(&row.name, extension, smaller), bytes)];
+            let member = name.image(row.location.path(), extension, smaller);
+            let json = labels.json(row, &member);
+            let mut sample = vec![(member, bytes)];
             sample.extend(labels.class(at).map(|class| (name.with("cls"), class)));
-            sample.extend(labels.json(row).map(|json| (name.with("json"), json)));
+            sample.extend(json.map(|json| (name.with("json"), json)));
             writer.add(&sample, told)?;
         }
     }
@@ -136,10 +139,10 @@ impl Key {
     }
 
     /// The member's name: that of the source where its ending says what the bytes are.
-    fn image(&self, source: &str, extension: &str, smaller: bool) -> String {
-        let ending = Path::new(source).extension().and_then(|ending| ending.to_str());
+    fn image(&self, source: &Path, extension: &str, smaller: bool) -> String {
+        let ending = source.extension().and_then(|ending| ending.to_str());
         match ending {
-            Some(ending) if !smaller && crate::source::is_image_name(Path::new(source)) => self.with(ending),
+            Some(ending) if !smaller && crate::source::is_image_name(source) => self.with(ending),
             _ => self.with(extension),
         }
     }
@@ -190,7 +193,11 @@ impl Labels {
             .iter()
             .enumerate()
             .all(|(at, name)| *name == at.to_string());
-        let repeats = |name: &str| !(name == "path" || name == "cls" || (name == "label" && is_numbered));
+        let repeats = |name: &str| match name {
+            "path" | "cls" | NAME => false,
+            "label" => !is_numbered,
+            _ => true,
+        };
         let columns = table.header.iter().cloned().enumerate();
         Ok(Labels {
             classes,
@@ -202,13 +209,17 @@ impl Labels {
         Some(self.classes[row]?.to_string().into_bytes())
     }
 
-    fn json(&self, row: &Row) -> Option<Vec<u8>> {
-        let fields: BTreeMap<&str, Value> = self
+    /// `member`: what the image is called in the shard.
+    fn json(&self, row: &Row, member: &str) -> Option<Vec<u8>> {
+        let mut fields: BTreeMap<&str, Value> = self
             .columns
             .iter()
             .filter(|(at, _)| !row.cell(*at).is_empty())
             .map(|(at, name)| (name.as_str(), value(row.cell(*at))))
             .collect();
+        if row.name != member {
+            fields.insert(NAME, Value::String(row.name.clone()));
+        }
         if fields.is_empty() {
             return None;
         }

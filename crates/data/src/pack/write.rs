@@ -7,14 +7,15 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
+use super::lock::Lock;
 use crate::error::DataError;
 
 /// The folder of shards to come.
 pub(super) struct Writer {
     out: PathBuf,
     staging: TempDir,
-    /// Held while the shards are being written: whoever finds the folder unlocked may clear it away.
-    _lock: File,
+    /// Dropped after the folder above: what a holder finds there, nobody is at work in.
+    _lock: Lock,
     shard_bytes: u64,
     open: Option<Open>,
     shards: Vec<PathBuf>,
@@ -33,32 +34,31 @@ const END: u64 = 1024;
 
 impl Writer {
     pub(super) fn begin(out: &Path, shard_bytes: u64) -> Result<Writer, DataError> {
-        if out.symlink_metadata().is_ok() {
-            return Err(DataError::BadOutput {
-                path: out.to_owned(),
-                problem: "exists; name a new folder, or remove it first".to_owned(),
-            });
-        }
+        let refused = |problem: &str| DataError::BadOutput {
+            path: out.to_owned(),
+            problem: problem.to_owned(),
+        };
+        let failed = |error: io::Error| failed(out, &error);
         let parent = match out.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
         };
         let name = out.file_name().unwrap_or_default().to_string_lossy();
+        fs::create_dir_all(parent).map_err(failed)?;
+        let lock = Lock::take(parent.join(format!(".pack-{name}.lock"))).map_err(failed)?;
+        let lock = lock.ok_or_else(|| refused("another process is packing it"))?;
+        if out.symlink_metadata().is_ok() {
+            return Err(refused("exists; name a new folder, or remove it first"));
+        }
         let prefix = format!(".pack-{name}-");
-        let make = || {
-            fs::create_dir_all(parent)?;
-            clear_leftovers(parent, &prefix)?;
-            // Other users may read what they could read without the temporary folder.
-            let mut builder = tempfile::Builder::new();
-            let staging = builder
-                .prefix(&prefix)
-                .permissions(Permissions::from_mode(0o777))
-                .tempdir_in(parent)?;
-            let lock = File::open(staging.path())?;
-            lock.lock()?;
-            Ok((staging, lock))
-        };
-        let (staging, lock) = make().map_err(|error: io::Error| failed(out, &error))?;
+        clear_leftovers(parent, &prefix).map_err(failed)?;
+        // Other users may read what they could read without the temporary folder.
+        let mut builder = tempfile::Builder::new();
+        let staging = builder
+            .prefix(&prefix)
+            .permissions(Permissions::from_mode(0o777))
+            .tempdir_in(parent)
+            .map_err(failed)?;
         Ok(Writer {
             staging,
             _lock: lock,
@@ -132,14 +132,13 @@ impl Writer {
     }
 }
 
-/// Removes what killed processes have left of the same shards.
+/// Removes what killed processes have left of the same shards, and not of those whose name goes on behind a `-`.
 fn clear_leftovers(parent: &Path, prefix: &str) -> io::Result<()> {
     for entry in fs::read_dir(parent)? {
         let entry = entry?;
-        let is_leftover = entry.file_type()?.is_dir()
-            && entry.file_name().to_string_lossy().starts_with(prefix)
-            && File::open(entry.path()).is_ok_and(|folder| folder.try_lock().is_ok());
-        if is_leftover {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let chance = name.strip_prefix(prefix).unwrap_or("-");
+        if !chance.contains('-') && entry.file_type()?.is_dir() {
             fs::remove_dir_all(entry.path())?;
         }
     }

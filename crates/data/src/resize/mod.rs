@@ -14,11 +14,16 @@ mod turn;
 
 use crate::image::{Image, Rect};
 
-use taps::{PRECISION, Taps};
+use taps::{Axis, PRECISION, Taps};
 use turn::{TURN, turn_in, turn_out};
 
 /// Bytes that one inner loop sums side by side.
 const LANES: usize = 32;
+
+/// A result is made in parts where a strip of rows, or what lies between the passes, would have more bytes than this
+/// and than the image. Photographs stay far below; a picture of one column, made wider, would take hundreds of times
+/// its own bytes.
+const BETWEEN: usize = 64 << 20;
 
 /// Cuts `crop` out of `image` and resizes it to `out_width` × `out_height`: the bytes of Pillow's
 /// `image.crop(…).resize((out_width, out_height), BICUBIC)`, and so of torchvision's `resized_crop`.
@@ -27,34 +32,103 @@ const LANES: usize = 32;
 /// When `crop` is empty or not inside the image, or an output side is 0.
 #[must_use]
 pub fn resize_bicubic(image: &Image, crop: Rect, out_width: usize, out_height: usize) -> Image {
+    let all = Rect {
+        left: 0,
+        top: 0,
+        width: out_width,
+        height: out_height,
+    };
+    resize_window(image, crop, [out_width, out_height], all)
+}
+
+/// The part `window` of what [`resize_bicubic`] makes, to the byte; nothing else is computed.
+///
+/// # Panics
+/// When `crop` is not inside the image, `window` not inside the result, or either is empty.
+pub(crate) fn resize_window(image: &Image, crop: Rect, out: [usize; 2], window: Rect) -> Image {
+    resize_within(image, crop, out, window, BETWEEN.max(image.pixels().len()))
+}
+
+fn resize_within(image: &Image, crop: Rect, out: [usize; 2], window: Rect, between: usize) -> Image {
     image.assert_inside(crop);
+    let [out_width, out_height] = out;
     assert!(
-        out_width > 0 && out_height > 0,
-        "resizing to {out_width}×{out_height}"
+        window.width > 0
+            && window.height > 0
+            && window.left + window.width <= out_width
+            && window.top + window.height <= out_height,
+        "resizing to {window:?} of {out_width}×{out_height}"
     );
+    let across = Axis {
+        size: crop.width,
+        out: out_width,
+        window: window.left..window.left + window.width,
+    };
+    let down = Axis {
+        size: crop.height,
+        out: out_height,
+        window: window.top..window.top + window.height,
+    };
+    let (columns, rows) = (across.reads(), down.reads());
+    let read = Rect {
+        left: crop.left + columns.start,
+        top: crop.top + rows.start,
+        width: columns.len(),
+        height: rows.len(),
+    };
     let channels = image.channels();
+    let is_wide = LANES * read.width * channels > between;
+    let is_tall = read.height * (window.width * channels).next_multiple_of(LANES) > between;
+    // Parts side by side read next to nothing twice; below a block, narrower ones take no less.
+    let side_by_side = window.width > 1 && (is_wide || is_tall && window.width * channels > LANES);
+    if side_by_side || is_tall && window.height > 1 {
+        let half = |part| (part, resize_within(image, crop, out, part, between));
+        return join(window, channels, halves(window, side_by_side).map(half));
+    }
     // Compiled for each level of the CPU's instructions; the best one it has is taken.
     let arch = pulp::Arch::new();
-    let rows = if out_width == crop.width {
-        Rows::copied(image, crop)
-    } else {
-        let taps = Taps::new(crop.width, out_width);
-        arch.dispatch(Horizontal {
+    let rows = match &Taps::new(&across) {
+        None => Rows::copied(image, read),
+        Some(taps) => arch.dispatch(Horizontal {
             image,
-            crop,
-            taps: &taps,
-        })
+            crop: read,
+            taps,
+        }),
     };
-    let pixels = if out_height == crop.height {
-        rows.trimmed()
+    let pixels = match &Taps::new(&down) {
+        None => rows.trimmed(),
+        Some(taps) => arch.dispatch(Vertical { rows: &rows, taps }),
+    };
+    Image::new(window.width, window.height, channels, pixels)
+}
+
+/// The window in two, side by side or one below the other.
+fn halves(window: Rect, side_by_side: bool) -> [Rect; 2] {
+    let (mut first, mut second) = (window, window);
+    if side_by_side {
+        first.width /= 2;
+        second.width -= first.width;
+        second.left += first.width;
     } else {
-        let taps = Taps::new(crop.height, out_height);
-        arch.dispatch(Vertical {
-            rows: &rows,
-            taps: &taps,
-        })
-    };
-    Image::new(out_width, out_height, channels, pixels)
+        first.height /= 2;
+        second.height -= first.height;
+        second.top += first.height;
+    }
+    [first, second]
+}
+
+/// One image of parts that cover `window`.
+fn join(window: Rect, channels: usize, parts: [(Rect, Image); 2]) -> Image {
+    let stride = window.width * channels;
+    let mut pixels = vec![0; stride * window.height];
+    for (place, part) in parts {
+        let start = (place.top - window.top) * stride + (place.left - window.left) * channels;
+        let rows = pixels[start..].chunks_mut(stride);
+        for (row, from) in rows.zip(part.pixels().chunks_exact(part.stride())) {
+            row[..from.len()].copy_from_slice(from);
+        }
+    }
+    Image::new(window.width, window.height, channels, pixels)
 }
 
 /// Rows of bytes in blocks of [`LANES`], the last block of a row padded.
@@ -170,7 +244,12 @@ mod tests {
     /// The definition, one output byte at a time.
     fn naive(image: &Image, crop: Rect, out_width: usize, out_height: usize) -> Image {
         let along = |image: &Image, out: usize| {
-            let taps = Taps::new(image.width(), out);
+            let axis = Axis {
+                size: image.width(),
+                out,
+                window: 0..out,
+            };
+            let taps = Taps::new(&axis).unwrap();
             let mut pixels = Vec::new();
             for y in 0..image.height() {
                 for span in &taps.spans {
@@ -219,18 +298,40 @@ mod tests {
         }
     }
 
+    /// A part of `width` × `height`; each number of `cut` chooses among what is possible.
+    fn part(width: usize, height: usize, cut: (f64, f64, f64, f64)) -> Rect {
+        let (left, top) = ((cut.0 * width as f64) as usize, (cut.1 * height as f64) as usize);
+        Rect {
+            left,
+            top,
+            width: 1 + (cut.2 * (width - left - 1) as f64) as usize,
+            height: 1 + (cut.3 * (height - top - 1) as f64) as usize,
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn a_window_is_cut_out_of_the_whole(
+            w in 1usize..90, h in 1usize..90, cut in (0.0..1.0, 0.0..1.0, 0.0..1.0, 0.0..1.0),
+            out_w in 1usize..120, out_h in 1usize..120, window in (0.0..1.0, 0.0..1.0, 0.0..1.0, 0.0..1.0),
+            between in 1usize..20_000, colour in any::<bool>(), seed in any::<u64>(),
+        ) {
+            let image = noise(w, h, if colour { 3 } else { 1 }, seed);
+            let (crop, window) = (part(w, h, cut), part(out_w, out_h, window));
+            let expected = naive(&image, crop, out_w, out_h).crop(window);
+            prop_assert_eq!(&resize_window(&image, crop, [out_w, out_h], window), &expected);
+            // However little lies between the passes.
+            prop_assert_eq!(&resize_within(&image, crop, [out_w, out_h], window, between), &expected);
+        }
+
         #[test]
         fn equals_the_definition(
             w in 1usize..90, h in 1usize..90, cut in (0.0..1.0, 0.0..1.0, 0.0..1.0, 0.0..1.0),
             out_w in 1usize..70, out_h in 1usize..70, colour in any::<bool>(), seed in any::<u64>(),
         ) {
             let image = noise(w, h, if colour { 3 } else { 1 }, seed);
-            let (left, top) = ((cut.0 * w as f64) as usize, (cut.1 * h as f64) as usize);
-            let width = 1 + (cut.2 * (w - left) as f64) as usize;
-            let height = 1 + (cut.3 * (h - top) as f64) as usize;
-            let crop = Rect { left, top, width: width.min(w - left), height: height.min(h - top) };
+            let crop = part(w, h, cut);
             prop_assert_eq!(resize_bicubic(&image, crop, out_w, out_h), naive(&image, crop, out_w, out_h));
         }
     }

@@ -1,5 +1,7 @@
 //! Which inputs an output position reads, and with which weights.
 
+use std::ops::Range;
+
 /// Bits behind the point of a weight: 32 for the sum, less 8 for the pixel and 2 for overshoot.
 pub(super) const PRECISION: u32 = 32 - 8 - 2;
 
@@ -11,6 +13,38 @@ pub(super) struct Span {
     pub(super) len: usize,
 }
 
+/// One axis: `size` samples become `out`, of which `window` are wanted.
+pub(super) struct Axis {
+    pub(super) size: usize,
+    pub(super) out: usize,
+    pub(super) window: Range<usize>,
+}
+
+impl Axis {
+    /// The samples that the window reads.
+    pub(super) fn reads(&self) -> Range<usize> {
+        if self.size == self.out {
+            return self.window.clone();
+        }
+        // Neither end of what a position reads ever goes back.
+        self.read_by(self.window.start).start..self.read_by(self.window.end - 1).end
+    }
+
+    fn scale(&self) -> f64 {
+        self.size as f64 / self.out as f64
+    }
+
+    fn centre(&self, position: usize) -> f64 {
+        (position as f64 + 0.5) * self.scale()
+    }
+
+    fn read_by(&self, position: usize) -> Range<usize> {
+        let (centre, support) = (self.centre(position), 2.0 * self.scale().max(1.0));
+        let first = (centre - support + 0.5).max(0.0) as usize;
+        first..((centre + support + 0.5) as usize).min(self.size)
+    }
+}
+
 /// The weights of one axis.
 pub(super) struct Taps {
     pub(super) spans: Vec<Span>,
@@ -18,25 +52,27 @@ pub(super) struct Taps {
 }
 
 impl Taps {
-    /// Weights for bringing `size` samples to `out` (Pillow's `precompute_coeffs`, operation by operation).
-    pub(super) fn new(size: usize, out: usize) -> Taps {
-        let scale = size as f64 / out as f64;
-        let stretch = scale.max(1.0);
-        let (support, inverse) = (2.0 * stretch, 1.0 / stretch);
+    /// The weights of the window (Pillow's `precompute_coeffs`, operation by operation), on the samples that it
+    /// reads; `None` where the samples stay as they are.
+    pub(super) fn new(axis: &Axis) -> Option<Taps> {
+        if axis.size == axis.out {
+            return None;
+        }
+        let inverse = 1.0 / axis.scale().max(1.0);
         let mut taps = Taps {
-            spans: Vec::with_capacity(out),
+            spans: Vec::with_capacity(axis.window.len()),
             weights: Vec::new(),
         };
+        let start = axis.reads().start;
         let mut row = Vec::new();
-        for i in 0..out {
-            let centre = (i as f64 + 0.5) * scale;
-            let first = (centre - support + 0.5).max(0.0) as usize;
-            let end = ((centre + support + 0.5) as usize).min(size);
+        for position in axis.window.clone() {
+            let (centre, reads) = (axis.centre(position), axis.read_by(position));
             row.clear();
-            row.extend((0..end - first).map(|k| cubic(((k + first) as f64 - centre + 0.5) * inverse)));
-            taps.push(first, &row);
+            let weight = |at| cubic((at as f64 - centre + 0.5) * inverse);
+            row.extend(reads.clone().map(weight));
+            taps.push(reads.start - start, &row);
         }
-        taps
+        Some(taps)
     }
 
     /// Normalises one row of weights to a sum of 1 and rounds it to fixed point.
@@ -79,8 +115,13 @@ mod tests {
 
     #[test]
     fn weights_sum_to_one() {
-        for (size, out) in [(300, 128), (17, 40), (1, 4), (7, 7), (500, 1)] {
-            let taps = Taps::new(size, out);
+        for (size, out) in [(300, 128), (17, 40), (1, 4), (7, 8), (500, 1)] {
+            let axis = Axis {
+                size,
+                out,
+                window: 0..out,
+            };
+            let taps = Taps::new(&axis).unwrap();
             for span in &taps.spans {
                 let sum: i32 = taps.weights(span).iter().sum();
                 assert!(

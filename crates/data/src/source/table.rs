@@ -14,6 +14,8 @@ pub(crate) struct Table {
     pub(crate) source: PathBuf,
     pub(crate) header: Vec<String>,
     pub(crate) rows: Vec<Row>,
+    /// The classes in the column `label`, where the source gives their order; else their names do.
+    pub(crate) classes: Option<Vec<String>>,
 }
 
 /// One image.
@@ -64,6 +66,7 @@ impl Table {
             rows: listing.entries.into_iter().map(row).collect(),
             source: path,
             header: vec!["label".to_owned()],
+            classes: Some(listing.class_names),
         })
     }
 
@@ -80,6 +83,7 @@ impl Table {
             source: file.to_owned(),
             header: names(reader.headers().map_err(failed)?),
             rows: Vec::new(),
+            classes: None,
         };
         if let [one] = &table.header[..]
             && let Some(separator) = one.chars().find(|c| matches!(c, ';' | '\t'))

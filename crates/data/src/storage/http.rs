@@ -21,7 +21,8 @@ pub(crate) struct Retry {
     pub(crate) attempts: u32,
     /// Pause after the first failure; it doubles with each further one.
     pub(crate) pause: Duration,
-    /// Longest time for connecting, for the head of an answer, and for its body, each.
+    /// Longest time for connecting, for the head of an answer, and between two pieces of its body: a slow server
+    /// is waited for as long as something comes.
     pub(crate) timeout: Duration,
 }
 
@@ -82,7 +83,7 @@ impl Client {
         let config = Agent::config_builder()
             .timeout_connect(timeout)
             .timeout_recv_response(timeout)
-            .timeout_recv_body(timeout)
+            .timeout_per_read(timeout)
             .http_status_as_error(false)
             .max_idle_connections_per_host(64);
         Client {
@@ -91,7 +92,7 @@ impl Client {
         }
     }
 
-    /// The file at `url` with its length and a stamp of its version.
+    /// The file at `url` with its length and a stamp of its version; empty where the server tells none.
     pub(super) fn open(&self, url: &str) -> Result<(Remote, u64, String), DataError> {
         let first = self.persist(url, 0, 1)?;
         let remote = Remote {
@@ -138,17 +139,14 @@ impl Client {
         check_status(response.status())?;
         let total = total(&response, offset)?;
         let stamp = ["etag", "last-modified"].map(|name| header(&response, name).unwrap_or_default());
+        let stamp = stamp.join(" ").trim().to_owned();
         let bytes = body(response.body_mut(), len).map_err(|error| Trouble::Passing(error.to_string()))?;
         // A file that ends inside the range is shorter than it was; everything else is a cut connection.
         if bytes.len() as u64 != len.min(total.saturating_sub(offset)) {
             let problem = format!("the connection was cut after {} of {len} bytes", bytes.len());
             return Err(Trouble::Passing(problem));
         }
-        Ok(Answer {
-            bytes,
-            total,
-            stamp: stamp.join(" "),
-        })
+        Ok(Answer { bytes, total, stamp })
     }
 }
 
@@ -251,6 +249,13 @@ mod tests {
             assert_eq!(shard.read(700, 300).unwrap(), numbers()[700..1000], "{bad:?}");
             assert_eq!(server.requests(), 4, "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_slow_server_is_waited_for_as_long_as_something_comes() {
+        let server = Server::start(numbers(), vec![Mood::Good, Mood::Slow, Mood::Slow, Mood::Slow]);
+        let shard = Shard::open(&server.url(), &client()).unwrap();
+        assert_eq!(shard.read(0, 2000).unwrap(), numbers());
     }
 
     #[test]

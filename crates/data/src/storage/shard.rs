@@ -56,7 +56,8 @@ impl Shard {
         self.bytes
     }
 
-    /// Changes when the archive does: time of change, or what the server says of its version.
+    /// Changes when the archive does: time of change, or what the server says of its version; empty where it says
+    /// nothing.
     pub(crate) fn stamp(&self) -> &str {
         &self.stamp
     }

@@ -24,6 +24,10 @@ pub(crate) enum Mood {
     Cut,
     /// With the head and half of the range; then nothing more comes.
     Stall,
+    /// With the range in pieces, which take longer together than any test's client waits for one.
+    Slow,
+    /// With the range, and no word of which version it is of.
+    Unversioned,
     /// Not at all: the connection ends.
     HangUp,
 }
@@ -105,10 +109,14 @@ fn respond(
     mood: Mood,
 ) -> std::io::Result<()> {
     let part = &file[first..end];
-    let version = if mood == Mood::Changed { "two" } else { "one" };
+    let version = match mood {
+        Mood::Changed => "ETag: \"two\"\r\n",
+        Mood::Unversioned => "",
+        _ => "ETag: \"one\"\r\n",
+    };
     let head = format!(
         "HTTP/1.1 206 Partial Content\r\nContent-Length: {}\r\nContent-Range: bytes {first}-{}/{}\r\n\
-         ETag: \"{version}\"\r\nConnection: close\r\n\r\n",
+         {version}Connection: close\r\n\r\n",
         part.len(),
         end - 1,
         file.len()
@@ -116,7 +124,7 @@ fn respond(
     let status = |text: &str| format!("HTTP/1.1 {text}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
     let half = &part[..part.len() / 2];
     match mood {
-        Mood::Good | Mood::Changed => stream.write_all(&[head.as_bytes(), part].concat()),
+        Mood::Good | Mood::Changed | Mood::Unversioned => stream.write_all(&[head.as_bytes(), part].concat()),
         Mood::Error => stream.write_all(status("500 Internal Server Error").as_bytes()),
         Mood::Missing => stream.write_all(status("404 Not Found").as_bytes()),
         Mood::Whole => {
@@ -130,6 +138,14 @@ fn respond(
         Mood::Stall => {
             stream.write_all(&[head.as_bytes(), half].concat())?;
             thread::sleep(Duration::from_secs(2)); // longer than any test's client waits
+            Ok(())
+        }
+        Mood::Slow => {
+            stream.write_all(head.as_bytes())?;
+            for piece in part.chunks(part.len().div_ceil(10).max(1)) {
+                thread::sleep(Duration::from_millis(60));
+                stream.write_all(piece)?;
+            }
             Ok(())
         }
         Mood::HangUp => Ok(()),

@@ -1,12 +1,15 @@
 //! Images: every format and mode that there is a golden file of.
 
 use fcmae_checkpoint::{Tensors, read_safetensors};
-use fcmae_data::{Color, DataConfig, DataError, Dataset, DecodeOptions, JpegDecoder, decode_with, survey};
+use fcmae_data::{
+    Color, DataConfig, DataError, Dataset, DecodeOptions, Image, JpegDecoder, Transform, decode_with, survey,
+};
+use fcmae_random::{Purpose, Stream};
 
 use super::checkout;
 use crate::target::{Input, Outcome, Seed, Target, Verdict};
 
-/// JPEG, PNG, WebP, BMP, TIFF, GIF, PNM. Dressed, the checksums of a PNG are right.
+/// JPEG, PNG, WebP, BMP, TIFF, GIF, PNM, and pictures of one row or column. Dressed, the checksums of a PNG are right.
 pub(crate) const IMAGES: Target = Target {
     name: "images",
     file: "input.png",
@@ -20,7 +23,9 @@ pub(crate) const IMAGES: Target = Target {
                 Seed::plain(file.bytes)
             })
         });
-        files.collect()
+        let thin = ["P4 65536 1\n", "P5 1 8192 255\n"];
+        let thin = thin.map(|head| Seed::plain([head.as_bytes(), &[0x5a; 8192]].concat()));
+        files.chain(thin).collect()
     },
     words: &[
         b"\xff\xd8",
@@ -128,9 +133,23 @@ fn read(input: &Input) -> Verdict {
                     image.pixels().len()
                 )
             };
-            if fits { Ok(Outcome::Read) } else { Err(size()) }
+            if !fits {
+                return Err(size());
+            }
+            show(&image)
         }
         Err(error) => input.refused(&error),
+    }
+}
+
+/// Brings it to the size that a network sees, as `predict` does: of a thin image that is a small part.
+fn show(image: &Image) -> Verdict {
+    let size = [96, 96];
+    let mut stream = Stream::new(0, Purpose::Verify, 0, 0);
+    let shown = Transform::eval(size).apply(image, &mut stream);
+    match [shown.height(), shown.width()] {
+        found if found == size => Ok(Outcome::Read),
+        found => Err(format!("shown in {found:?} pixels instead of {size:?}")),
     }
 }
 

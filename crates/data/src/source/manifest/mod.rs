@@ -2,7 +2,7 @@
 
 mod labelled;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
 use super::table::{Row, Table};
@@ -11,7 +11,7 @@ use crate::error::DataError;
 use crate::labels::LabelConfig;
 
 /// Above this, a number in the column `label` is a mistake rather than the index of a class.
-const MOST_CLASSES: u32 = 1_000_000;
+pub(super) const MOST_CLASSES: u32 = 1_000_000;
 
 /// Reads a manifest, in the order of its rows; the first line names the columns.
 pub(super) fn list(file: &Path, labels: Option<&LabelConfig>) -> Result<Listing, DataError> {
@@ -20,8 +20,8 @@ pub(super) fn list(file: &Path, labels: Option<&LabelConfig>) -> Result<Listing,
 
 /// The images of a table, in the order of its rows; all columns but `label` are passed over.
 ///
-/// When every label is a whole number, it is the index of the class; else the classes are the distinct labels,
-/// sorted. An empty label means none.
+/// The classes are numbered as the table says. Where it does not, and every label is a whole number, that is the
+/// index of the class; else the classes are the distinct labels, sorted. An empty label means none.
 /// With `labels`, every row must be labelled as they say.
 pub(super) fn list_table(table: &Table, labels: Option<&LabelConfig>) -> Result<Listing, DataError> {
     if let Some(labels) = labels {
@@ -68,6 +68,13 @@ pub(crate) fn number_labels(
     column: usize,
 ) -> Result<(Vec<Option<u32>>, Vec<String>), DataError> {
     let cells = || table.rows.iter().map(|row| row.cell(column));
+    if let (Some(names), "label") = (&table.classes, table.header[column].as_str()) {
+        let places: HashMap<&str, u32> = names.iter().map(String::as_str).zip(0..).collect();
+        return Ok((
+            cells().map(|cell| places.get(cell).copied()).collect(),
+            names.clone(),
+        ));
+    }
     let labelled = || cells().filter(|cell| !cell.is_empty());
     if labelled().all(is_whole) {
         let index = |row: &Row| match row.cell(column) {

@@ -12,7 +12,7 @@ use crate::error::DataError;
 use crate::storage::Shard;
 
 /// Changes when another version would read the file differently.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// The file: a first line with the hash of the second, which is this as JSON.
 #[derive(Debug, Serialize, Deserialize)]
@@ -33,12 +33,13 @@ pub(super) struct Cache {
     pub(super) from_bytes: u64,
 }
 
-/// The images of `shard`: from `cache` if it holds them for this very archive, else by a scan, which is kept there.
-/// A cache that cannot be written is done without.
+/// The images of `shard`: from `cache` if it holds them for this very archive, else by a scan, which is kept there
+/// unless nothing tells one version of the archive from the next. A cache that cannot be written is done without.
 pub(super) fn indexed(shard: &Shard, cache: Option<&Cache>) -> Result<Vec<Sample>, DataError> {
     let name = full_name(shard);
     let file = cache
         .filter(|cache| shard.is_remote() || shard.bytes() >= cache.from_bytes)
+        .filter(|_| !shard.stamp().is_empty())
         .map(|cache| {
             cache
                 .folder

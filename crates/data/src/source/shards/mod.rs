@@ -11,19 +11,22 @@ mod scan;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rayon::prelude::*;
 
+use super::manifest::MOST_CLASSES;
 use super::table::{Row, Table};
 use crate::error::DataError;
 use crate::storage::{Client, Location, Retry, Shard};
 use crate::threads::workers;
 
 use index::Cache;
-use samples::{CLASS, MOST_FIELDS, Sample};
+use samples::{CLASS, LABEL, MOST_FIELDS, Sample};
+
+pub(crate) use samples::NAME;
 
 /// Shards that are asked for at the same time: servers answer slowly, but many at once.
 const AT_ONCE: usize = 16;
@@ -31,12 +34,10 @@ const AT_ONCE: usize = 16;
 /// Smaller files are scanned as fast as their index would be read.
 const WORTH_AN_INDEX: u64 = 16 << 20;
 
-/// The column that classes are read from where `labels.columns` names no other.
-const LABEL: &str = "label";
-
 /// The images of the shards that `path` names, or `None` where `path` means something else.
 ///
-/// Columns are the fields of the `.json` members, `cls`, and `label`, which is `cls` where no `.json` has it.
+/// Columns are the fields of the `.json` members, `cls`, and `label`, which is `cls` where no `.json` has it. Where
+/// both say the same of every image, classes are numbered by `cls` and named by `label`.
 pub(super) fn read(path: &Path, split: &str) -> Result<Option<Table>, DataError> {
     let Some(names) = names::find(path, split)? else {
         return Ok(None);
@@ -67,7 +68,8 @@ fn table(path: &Path, shards: Vec<Listed>) -> Result<Table, DataError> {
     let fields = shards
         .iter()
         .flat_map(|(_, samples)| samples)
-        .flat_map(|sample| sample.cells.keys());
+        .flat_map(|sample| sample.cells.keys())
+        .filter(|&field| field != NAME);
     let mut header: BTreeSet<String> = BTreeSet::new();
     for field in fields {
         if !header.contains(field) {
@@ -85,9 +87,10 @@ fn table(path: &Path, shards: Vec<Listed>) -> Result<Table, DataError> {
         header.insert(LABEL.to_owned());
     }
     let header: Vec<String> = header.into_iter().collect();
+    let classes = classes(shards.iter().flat_map(|(_, samples)| samples));
     let mut rows = Vec::new();
     for (shard, samples) in shards {
-        rows.extend(samples.into_iter().map(|sample| {
+        rows.extend(samples.into_iter().map(|mut sample| {
             let cell = |column: &String| {
                 let field = if class_is_label && column == LABEL {
                     CLASS
@@ -100,7 +103,7 @@ fn table(path: &Path, shards: Vec<Listed>) -> Result<Table, DataError> {
                 line: None,
                 location: Location::member(&shard, &sample.name, sample.offset, sample.len),
                 cells: header.iter().map(cell).collect(),
-                name: sample.name,
+                name: sample.cells.remove(NAME).unwrap_or(sample.name),
             }
         }));
     }
@@ -108,5 +111,32 @@ fn table(path: &Path, shards: Vec<Listed>) -> Result<Table, DataError> {
         source: PathBuf::from(path),
         header,
         rows,
+        classes,
     })
+}
+
+/// Names of the classes in the order of `cls`, where each labelled image has it and `label`, and both tell the same
+/// classes apart. A class of which there is no image is called by its number.
+fn classes<'a>(samples: impl Iterator<Item = &'a Sample>) -> Option<Vec<String>> {
+    let mut names: BTreeMap<u32, &str> = BTreeMap::new();
+    for sample in samples {
+        match [CLASS, LABEL].map(|field| sample.cells.get(field)) {
+            [None, None] => {}
+            [Some(class), Some(label)] if !label.is_empty() => {
+                let class = class.parse().ok().filter(|&class| class < MOST_CLASSES)?;
+                if names.entry(class).or_insert(label) != label {
+                    return None;
+                }
+            }
+            _ => return None,
+        }
+    }
+    let known: HashSet<&str> = names.values().copied().collect();
+    let (&last, _) = names.last_key_value().filter(|_| known.len() == names.len())?;
+    let name = |class| match names.get(&class) {
+        Some(&name) => name.to_owned(),
+        None if known.contains(class.to_string().as_str()) => format!("#{class}"),
+        None => class.to_string(),
+    };
+    Some((0..=last).map(name).collect())
 }

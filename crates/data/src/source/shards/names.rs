@@ -10,18 +10,21 @@ use crate::storage::{is_url, open_plain};
 
 /// The shards at `path` in their order, or `None` where `path` means something else.
 ///
-/// `{split}` in a pattern stands for `split`. Of a folder whose shards name their split (`train-000.tar`), those of
-/// `split` are taken.
+/// What is there is meant as it is called, whatever signs that are; else `{split}` stands for `split`. Of a folder
+/// whose shards name their split (`train-000.tar`), those of `split` are taken.
 pub(super) fn find(path: &Path, split: &str) -> Result<Option<Vec<String>>, DataError> {
     let text = path.to_string_lossy().replace("{split}", split);
+    let is_pattern = || has_extension(&text, "tar") || text.contains(['*', '?', '[', '{']);
     let shards = if is_url(&text) {
-        named(path, &text)?
+        named(path, Path::new(""), &text)?
     } else if path.is_dir() {
         return of_folder(path, split);
     } else if has_extension(&text, "txt") {
         of_list(path, split)?
-    } else if has_extension(&text, "tar") || text.contains(['*', '?', '[', '{']) {
-        named(path, &text)?
+    } else if path.exists() && has_extension(&text, "tar") {
+        vec![to_text(path, path.to_owned())?]
+    } else if !path.exists() && is_pattern() {
+        named(path, Path::new(""), &text)?
     } else {
         return Ok(None);
     };
@@ -32,8 +35,8 @@ pub(super) fn find(path: &Path, split: &str) -> Result<Option<Vec<String>>, Data
     }
 }
 
-/// The shards of one text: a path or URL, perhaps with braces and, for files, `*`, `?` and `[…]`.
-fn named(path: &Path, text: &str) -> Result<Vec<String>, DataError> {
+/// The shards of one text: a URL or a path in `folder`, perhaps with braces and, for files, `*`, `?` and `[…]`.
+fn named(path: &Path, folder: &Path, text: &str) -> Result<Vec<String>, DataError> {
     let mut shards = Vec::new();
     for name in expand(text).map_err(|problem| bad(path, problem))? {
         if is_url(&name) {
@@ -42,10 +45,11 @@ fn named(path: &Path, text: &str) -> Result<Vec<String>, DataError> {
                 return Err(bad(path, problem.to_owned()));
             }
             shards.push(name);
-        } else if !name.contains(['*', '?', '[']) || Path::new(&name).exists() {
-            shards.push(name);
+        } else if !name.contains(['*', '?', '[']) || folder.join(&name).exists() {
+            shards.push(to_text(path, folder.join(name))?);
         } else {
-            shards.extend(matching(path, &name)?);
+            let folder = glob::Pattern::escape(&to_text(path, folder.to_owned())?);
+            shards.extend(matching(path, &to_text(path, Path::new(&folder).join(name))?)?);
         }
     }
     Ok(shards)
@@ -85,13 +89,12 @@ fn of_list(path: &Path, split: &str) -> Result<Vec<String>, DataError> {
             );
             return Err(bad(path, problem));
         }
-        let line = line.replace("{split}", split);
-        let line = if is_url(&line) {
-            line
+        let file = folder.join(line);
+        if file.exists() {
+            shards.push(to_text(path, file)?);
         } else {
-            to_text(path, folder.join(line))?
-        };
-        shards.extend(named(path, &line)?);
+            shards.extend(named(path, folder, &line.replace("{split}", split))?);
+        }
         if shards.len() > MOST {
             return Err(bad(path, format!("lists more than {MOST} shards")));
         }
@@ -128,7 +131,8 @@ fn of_split(folder: &Path, split: &str, shards: Vec<String>) -> Result<Vec<Strin
             .map(str::to_owned)
             .collect()
     };
-    let is_split = |word: &String| SPLIT_NAMES.contains(&word.as_str()) || word == split;
+    let asked = split.to_ascii_lowercase();
+    let is_split = |word: &String| SPLIT_NAMES.contains(&word.as_str()) || *word == asked;
     let mut found: Vec<String> = shards
         .iter()
         .flat_map(|shard| words(shard))
@@ -139,7 +143,6 @@ fn of_split(folder: &Path, split: &str, shards: Vec<String>) -> Result<Vec<Strin
     if found.is_empty() {
         return Ok(shards);
     }
-    let asked = split.to_ascii_lowercase();
     if !found.contains(&asked) {
         return Err(DataError::MissingSplit {
             path: folder.to_owned(),
@@ -242,6 +245,24 @@ mod tests {
             "train",
             Some(&["1.tar", "trainset-0.tar"]),
         );
+        let folds = ["Fold1-0.tar", "Fold2-0.tar"];
+        check(&folds, "", "Fold1", Some(&folds[..1]));
+    }
+
+    #[test]
+    fn what_is_there_is_no_pattern() {
+        let names = ["set[1]/all.csv", "{raw}/a.tar", "{raw}/b.tar", "s/t.tar"];
+        check(&names, names[0], "train", None);
+        check(&names, names[1], "train", Some(&names[1..2]));
+        // Only what a list says can be one, not where the list is.
+        let root = folder(&["{raw}[1]/a-0.tar", "{raw}[1]/a-1.tar", "{raw}[1]/{a}.tar"]);
+        let list = root.path().join("{raw}[1]/all.txt");
+        let found = |lines: &str| {
+            std::fs::write(&list, lines).unwrap();
+            find(&list, "train").unwrap().unwrap()
+        };
+        assert_eq!(found("a-{0..1}.tar\n"), found("a-*.tar\n"));
+        assert_eq!(found("a-[1].tar\n{a}.tar\n").len(), 2);
     }
 
     #[test]

@@ -22,8 +22,20 @@ pub(super) const MOST_FIELDS: usize = 1000;
 /// Longer texts of a `.json` are captions, not labels, and are passed over.
 const LONGEST_TEXT: usize = 64;
 
+/// A class is as long as the name of a folder can be.
+const LONGEST_LABEL: usize = 255;
+
+/// A longer name is no path.
+const LONGEST_NAME: usize = 4096;
+
 /// The column of what a `.cls` says.
 pub(super) const CLASS: &str = "cls";
+
+/// The column that classes are read from where `labels.columns` names no other.
+pub(super) const LABEL: &str = "label";
+
+/// The field of a `.json` with the name that the image has where it comes from. It names the sample and leads nowhere.
+pub(crate) const NAME: &str = "__name__";
 
 /// An image of a shard.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -183,14 +195,22 @@ fn json(bytes: &[u8]) -> Result<BTreeMap<String, String>, String> {
             object.len()
         ));
     }
-    let scalar = |value: Value| match value {
-        Value::String(text) if text.len() <= LONGEST_TEXT => Some(text.trim().to_owned()),
+    let longest = |key: &str| match key {
+        NAME => LONGEST_NAME,
+        LABEL => LONGEST_LABEL,
+        _ => LONGEST_TEXT,
+    };
+    let scalar = |key: &str, value: Value| match value {
+        Value::String(text) if text.len() > longest(key) => None,
+        Value::String(text) if key == NAME => Some(text).filter(|text| !text.is_empty()),
+        _ if key == NAME => None,
+        Value::String(text) => Some(text.trim().to_owned()),
         Value::Number(number) => Some(number.to_string()),
         Value::Bool(flag) => Some(u8::from(flag).to_string()), // a label that is there or not
         _ => None,
     };
     let cells = object.into_iter();
     Ok(cells
-        .filter_map(|(key, value)| Some((key, scalar(value)?)))
+        .filter_map(|(key, value)| scalar(&key, value).map(|text| (key, text)))
         .collect())
 }

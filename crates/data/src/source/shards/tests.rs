@@ -171,6 +171,47 @@ fn labels_are_read_as_from_a_manifest() {
 }
 
 #[test]
+fn classes_are_numbered_by_cls_and_named_by_label() {
+    let listed = |labels: &[(&str, &str)]| {
+        let mut entries = vec![file("none.jpg", b"x")];
+        for (at, (class, label)) in labels.iter().enumerate() {
+            entries.push(file(&format!("{at}.jpg"), b"x"));
+            entries.push(file(&format!("{at}.cls"), class.as_bytes()));
+            let json = format!("{{\"label\": \"{label}\"}}");
+            entries.push(file(&format!("{at}.json"), json.as_bytes()));
+        }
+        let listing = listing(&archive(&entries), None).unwrap();
+        let labels: Vec<_> = listing.entries[1..].iter().map(|e| e.label.unwrap()).collect();
+        (labels, listing.class_names.join(" "))
+    };
+    let (labels, names) = listed(&[("1", "ant"), ("0", "bee"), ("1", "ant")]);
+    assert_eq!((&labels[..], names.as_str()), (&[1, 0, 1][..], "bee ant"));
+    // A part of the shards keeps the numbers.
+    let (labels, names) = listed(&[("3", "ant"), ("1", "2")]);
+    assert_eq!((&labels[..], names.as_str()), (&[3, 1][..], "0 2 #2 ant"));
+    // Where the two do not tell the same classes apart, `label` counts.
+    let (labels, names) = listed(&[("1", "ant"), ("0", "ant")]);
+    assert_eq!((&labels[..], names.as_str()), (&[0, 0][..], "ant"));
+    let (labels, names) = listed(&[("0", "bee"), ("0", "ant")]);
+    assert_eq!((&labels[..], names.as_str()), (&[1, 0][..], "ant bee"));
+}
+
+#[test]
+fn a_sample_may_be_called_otherwise_than_its_member() {
+    let named = |json: &str| {
+        let bytes = archive(&[file("1.jpg", b"x"), file("1.json", json.as_bytes())]);
+        let (_folder, path) = shard(&bytes);
+        let table = table_of(&[&path], None).unwrap();
+        assert!(table.header.is_empty());
+        assert_eq!(table.rows[0].location.path(), path.join("1.jpg"));
+        table.rows[0].name.clone()
+    };
+    assert_eq!(named("{\"__name__\": \"../a/1.b.png\"}"), "../a/1.b.png");
+    assert_eq!(named("{\"__name__\": \"\"}"), "1.jpg");
+    assert_eq!(named("{\"__name__\": 7}"), "1.jpg");
+}
+
+#[test]
 fn long_names_of_every_kind_are_understood() {
     let long = format!("{}/1.jpg", "d".repeat(150));
     for header in [Header::new_gnu(), Header::new_ustar()] {
@@ -440,6 +481,21 @@ fn a_server_that_fails_now_and_then_serves_the_same_shard() {
     let before = server.requests();
     open();
     assert_eq!(server.requests(), before + 1);
+}
+
+#[test]
+fn a_server_that_tells_no_version_is_read_anew_each_time() {
+    let cache = tempfile::tempdir().unwrap();
+    let bytes = archive(&[file("1.jpg", b"one")]);
+    let server = Server::start(bytes, vec![Mood::Unversioned; 10]);
+    let requests = || {
+        let before = server.requests();
+        let cache = cache_at(cache.path());
+        open(Path::new("x"), &[server.url()], &patient(1), Some(&cache)).unwrap();
+        server.requests() - before
+    };
+    assert_eq!(requests(), requests());
+    assert_eq!(std::fs::read_dir(cache.path()).unwrap().count(), 0);
 }
 
 #[test]
