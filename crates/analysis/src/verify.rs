@@ -333,9 +333,10 @@ fn deviation(a: &Tensor, b: &Tensor) -> f64 {
     (a - b).abs().max().double_value(&[]) / scale
 }
 
-/// The pair with the largest number; a NaN is larger than any.
+/// The pair with the largest deviation; a NaN is larger than any, its sign (libtorch yields either) taken off.
 fn largest(all: impl Iterator<Item = (String, f64)>) -> (String, f64) {
-    all.max_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or_default()
+    all.max_by(|a, b| a.1.abs().total_cmp(&b.1.abs()))
+        .unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -395,6 +396,16 @@ mod tests {
         assert!(subject.check("", 1e-6, 1e-5, String::new()).passed());
         assert!(!subject.check("", 1e-4, 1e-5, String::new()).passed());
         assert!(!subject.check("", f64::NAN, 1e-5, String::new()).passed());
+    }
+
+    #[test]
+    fn a_nan_of_either_sign_is_the_largest() {
+        for nan in [f64::NAN, -f64::NAN] {
+            for all in [[("a", nan), ("b", 1e-7)], [("b", 1e-7), ("a", nan)]] {
+                let (worst, value) = largest(all.into_iter().map(|(name, x)| (name.to_owned(), x)));
+                assert!(worst == "a" && value.is_nan(), "{all:?}: {worst}");
+            }
+        }
     }
 
     #[test]

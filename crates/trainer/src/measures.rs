@@ -3,7 +3,7 @@
 use std::fmt;
 
 use anyhow::Result;
-use fcmae_analysis::{Bootstrap, ConfusionMatrix, MultiLabelReport, Scores, auroc, top_k_accuracy};
+use fcmae_analysis::{Bootstrap, MultiLabelReport, Scores, auroc, macro_measures, top_k_accuracy};
 use serde::{Deserialize, Serialize};
 
 /// Measures of a classifier on a set of labelled images; what does not apply to its kind of labels is absent.
@@ -42,7 +42,7 @@ impl Measures {
             top5: (classes > 5)
                 .then(|| top_k_accuracy(&scores, labels, 5))
                 .transpose()?,
-            macro_f1: ConfusionMatrix::new(&scores, labels)?.macro_average().f1,
+            macro_f1: macro_measures(&scores, labels)?.f1,
             auroc: if classes == 2 { area()? } else { None },
         })
     }
@@ -119,6 +119,15 @@ mod tests {
         let logits = [5.0, 4.0, 3.0, 2.0, 1.0, 0.0, 5.0, 4.0, 3.0, 2.0, 1.0, 0.0];
         let found = Measures::of_labels(1.0, &logits, &[4, 5], 6).unwrap();
         assert_eq!((found.top1, found.top5, found.auroc), (0.0, Some(0.5), None));
+    }
+
+    #[test]
+    fn memory_does_not_grow_with_the_square_of_the_classes() {
+        let classes = 1 << 22; // their pairs would not fit into the address space
+        let mut logits = vec![0.0; classes];
+        logits[9] = 1.0;
+        let found = Measures::of_labels(1.0, &logits, &[9], classes).unwrap();
+        assert_eq!((found.top1, found.top5, found.macro_f1), (1.0, Some(1.0), 1.0));
     }
 
     #[test]

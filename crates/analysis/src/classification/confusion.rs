@@ -14,6 +14,9 @@ pub struct ConfusionMatrix {
 }
 
 impl ConfusionMatrix {
+    /// A report of more classes has no matrix: it grows with their square, to 3.8 GB for ImageNet-22K.
+    pub const MOST_CLASSES: usize = 2000;
+
     /// Counts the highest scores against the labels.
     ///
     /// # Errors

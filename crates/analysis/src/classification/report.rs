@@ -6,11 +6,13 @@ use super::bootstrap::{Bootstrap, Measure};
 use super::confusion::ConfusionMatrix;
 use super::error::MeasureError;
 use super::ranking::Ranking;
-use super::scores::{Scores, place, softmax};
-use super::tally::{ClassMeasures, balanced_accuracy, macro_average, tally};
+use super::scores::{Scores, SoftmaxScale, place};
+use super::tally::{ClassMeasures, Tally, balanced_accuracy, macro_average, tally};
 
 /// Above this many images × classes × resamples, AUROC is reported without an interval: it would take minutes.
 const MOST_RANKED: u64 = 2_000_000_000;
+/// Fewer resamples count as so many there: they keep the rankings, 8 bytes × images × classes (so 1 GB at most).
+const FEWEST_RESAMPLES: u32 = 16;
 
 /// All measures of a classifier with one label per image.
 #[derive(Debug, Clone, Serialize)]
@@ -36,8 +38,9 @@ pub struct ClassificationReport {
     pub auroc: Option<Measure>,
     /// One row per class.
     pub per_class: Vec<ClassReport>,
-    /// Counts, true class by predicted class.
-    pub confusion: ConfusionMatrix,
+    /// Counts, true class by predicted class; with at most [`ConfusionMatrix::MOST_CLASSES`] classes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confusion: Option<ConfusionMatrix>,
 }
 
 /// Measures of one class.
@@ -78,7 +81,7 @@ impl ClassificationReport {
             .zip(labels)
             .map(|(row, &label)| place(row, label))
             .collect();
-        let rankings = rankings(scores, labels)?;
+        let (areas, auroc) = areas(scores, labels, bootstrap)?;
         let measured = bootstrap.measure(images, |weights| {
             let share = |k: usize| {
                 let weight = |image: usize| weights.map_or(1, |w| u64::from(w[image]));
@@ -99,7 +102,8 @@ impl ClassificationReport {
         let [top1, top5, balanced, precision, recall, f1]: [Option<Measure>; 6] =
             measured.try_into().expect("as many as are measured above");
         let always = |measure: Option<Measure>| measure.expect("defined for any labels");
-        let confusion = ConfusionMatrix::of(classes, labels, &predictions);
+        let tallies = tally(classes, labels, &predictions, None);
+        let is_shown = classes <= ConfusionMatrix::MOST_CLASSES;
         Ok(ClassificationReport {
             images,
             top1: always(top1),
@@ -108,72 +112,78 @@ impl ClassificationReport {
             macro_precision: always(precision),
             macro_recall: always(recall),
             macro_f1: always(f1),
-            auroc: macro_auroc(&rankings, images, bootstrap),
-            per_class: per_class(&confusion, names, &rankings),
-            confusion,
+            auroc,
+            per_class: per_class(&tallies, names, &areas),
+            confusion: is_shown.then(|| ConfusionMatrix::of(classes, labels, &predictions)),
         })
     }
 }
 
-/// A ranking per class; with two classes of the second alone, for the first is its mirror.
-fn rankings(scores: &Scores, labels: &[u32]) -> Result<Vec<Ranking>, MeasureError> {
-    if scores.classes() == 2 {
-        // unlike probabilities, differences of logits do not saturate
-        let margins: Vec<f64> = scores
-            .rows()
-            .map(|row| f64::from(row[1]) - f64::from(row[0]))
-            .collect();
-        return Ok(vec![Ranking::new(&margins, &is_class(labels, 1))?]);
+/// The order of images by the probability of a class, made anew whenever it is asked for; of two classes by the margin
+/// of the second: unlike probabilities, differences of logits do not saturate.
+fn ranker(scores: &Scores, labels: &[u32]) -> impl Fn(usize) -> Result<Ranking, MeasureError> {
+    let scales: Vec<SoftmaxScale> = scores.rows().map(SoftmaxScale::of).collect();
+    move |class| {
+        let key = |(row, scale): (&[f32], &SoftmaxScale)| match row {
+            [first, second] => f64::from(*second) - f64::from(*first),
+            _ => scale.share(row[class]),
+        };
+        let column: Vec<f64> = scores.rows().zip(&scales).map(key).collect();
+        let of_class: Vec<bool> = labels.iter().map(|&label| label as usize == class).collect();
+        Ranking::new(&column, &of_class)
     }
-    let shares: Vec<Vec<f64>> = scores.rows().map(softmax).collect();
-    let of_class = |class: usize| {
-        let column: Vec<f64> = shares.iter().map(|row| row[class]).collect();
-        Ranking::new(&column, &is_class(labels, class))
-    };
-    (0..scores.classes()).map(of_class).collect()
 }
 
-fn is_class(labels: &[u32], class: usize) -> Vec<bool> {
-    labels.iter().map(|&label| label as usize == class).collect()
-}
-
-fn macro_auroc(rankings: &[Ranking], images: usize, bootstrap: &Bootstrap) -> Option<Measure> {
-    let work = images as u64 * rankings.len() as u64 * u64::from(bootstrap.resamples);
+/// AUROC of each class (with two classes of the second alone, for the first is its mirror) and their mean. One ranking
+/// is held at a time, all of them only to resample.
+fn areas(
+    scores: &Scores,
+    labels: &[u32],
+    bootstrap: &Bootstrap,
+) -> Result<(Vec<Option<f64>>, Option<Measure>), MeasureError> {
+    let (images, classes) = (scores.images(), scores.classes());
+    let ranked = if classes == 2 { 1..2 } else { 0..classes };
+    let work = images as u64 * ranked.len() as u64 * u64::from(bootstrap.resamples.max(FEWEST_RESAMPLES));
     let resamples = if work > MOST_RANKED {
         0
     } else {
         bootstrap.resamples
     };
+    let rank = ranker(scores, labels);
+    let (mut areas, mut rankings) = (Vec::new(), Vec::new());
+    for class in ranked {
+        let ranking = rank(class)?;
+        areas.push(ranking.auroc(None));
+        if resamples > 0 {
+            rankings.push(ranking);
+        }
+    }
+    let mean = |weights: Option<&[u32]>| {
+        let areas: Vec<f64> = match weights {
+            None => areas.iter().copied().flatten().collect(),
+            Some(_) => rankings
+                .iter()
+                .filter_map(|ranking| ranking.auroc(weights))
+                .collect(),
+        };
+        vec![(!areas.is_empty()).then(|| areas.iter().sum::<f64>() / areas.len() as f64)]
+    };
     let bootstrap = Bootstrap {
         resamples,
         ..*bootstrap
     };
-    let mean = |weights: Option<&[u32]>| {
-        let areas: Vec<f64> = rankings
-            .iter()
-            .filter_map(|ranking| ranking.auroc(weights))
-            .collect();
-        vec![(!areas.is_empty()).then(|| areas.iter().sum::<f64>() / areas.len() as f64)]
-    };
-    bootstrap.measure(images, mean).remove(0)
+    let mean = bootstrap.measure(images, mean).remove(0);
+    Ok((areas, mean))
 }
 
-fn per_class(confusion: &ConfusionMatrix, names: &[String], rankings: &[Ranking]) -> Vec<ClassReport> {
-    let of_class = |(class, measures): (usize, ClassMeasures)| ClassReport {
-        name: names[class].clone(),
-        support: confusion.rows().nth(class).map_or(0, |row| row.iter().sum()),
-        measures,
-        auroc: rankings
-            .get(class)
-            .or(rankings.first())
-            .and_then(|ranking| ranking.auroc(None)),
+fn per_class(tallies: &[Tally], names: &[String], areas: &[Option<f64>]) -> Vec<ClassReport> {
+    let of_class = |(class, (tally, name)): (usize, (&Tally, &String))| ClassReport {
+        name: name.clone(),
+        support: tally.support,
+        measures: tally.measures(),
+        auroc: areas.get(class).or(areas.first()).copied().flatten(),
     };
-    confusion
-        .per_class()
-        .into_iter()
-        .enumerate()
-        .map(of_class)
-        .collect()
+    tallies.iter().zip(names).enumerate().map(of_class).collect()
 }
 
 #[cfg(test)]
@@ -225,6 +235,21 @@ mod tests {
         let json = serde_json::to_value(&report).unwrap();
         assert_eq!(json["confusion"], serde_json::json!([[2, 0], [0, 0]]));
         assert!(json.get("auroc").is_none() && json["per_class"][0]["recall"] == 1.0);
+    }
+
+    #[test]
+    fn many_more_classes_have_no_matrix() {
+        for (classes, has_matrix) in [(2000, true), (2001, false)] {
+            let mut values = vec![0.0; classes];
+            values[7] = 1.0;
+            let scores = Scores::new(&values, classes).unwrap();
+            let report =
+                ClassificationReport::new(&scores, &[7], &names(classes), &Bootstrap::default()).unwrap();
+            assert_eq!((report.macro_f1.value, report.per_class[7].support), (1.0, 1));
+            assert_eq!(report.confusion.is_some(), has_matrix);
+            let json = serde_json::to_value(&report).unwrap();
+            assert_eq!(json.get("confusion").is_some(), has_matrix);
+        }
     }
 
     #[test]

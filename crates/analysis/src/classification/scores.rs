@@ -112,14 +112,26 @@ pub fn top_k_classes(row: &[f32], k: usize) -> Vec<usize> {
 /// Probabilities of a row of logits, in f64: `exp(z) / Σ exp(z)`.
 #[must_use]
 pub fn softmax(row: &[f32]) -> Vec<f64> {
-    let highest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let mut shares: Vec<f64> = row
-        .iter()
-        .map(|&z| (f64::from(z) - f64::from(highest)).exp())
-        .collect();
-    let sum: f64 = shares.iter().sum();
-    shares.iter_mut().for_each(|share| *share /= sum);
-    shares
+    let scale = SoftmaxScale::of(row);
+    row.iter().map(|&z| scale.share(z)).collect()
+}
+
+/// What turns any logit of a row into its probability: one class can be looked at without all others kept.
+pub(super) struct SoftmaxScale {
+    highest: f64,
+    sum: f64,
+}
+
+impl SoftmaxScale {
+    pub(super) fn of(row: &[f32]) -> SoftmaxScale {
+        let highest = f64::from(row.iter().copied().fold(f32::NEG_INFINITY, f32::max));
+        let sum = row.iter().map(|&z| (f64::from(z) - highest).exp()).sum();
+        SoftmaxScale { highest, sum }
+    }
+
+    pub(super) fn share(&self, logit: f32) -> f64 {
+        (f64::from(logit) - self.highest).exp() / self.sum
+    }
 }
 
 #[cfg(test)]

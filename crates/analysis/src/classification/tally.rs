@@ -2,6 +2,9 @@
 
 use serde::Serialize;
 
+use super::error::MeasureError;
+use super::scores::Scores;
+
 /// Precision, recall and F1 of one class, in `[0, 1]`; 0 where a denominator is 0 (as scikit-learn has it).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct ClassMeasures {
@@ -51,6 +54,16 @@ pub(super) fn tally(
         }
     }
     tallies
+}
+
+/// Mean precision, recall and F1 over the classes that occur, as a label or as a prediction (as scikit-learn has it).
+///
+/// # Errors
+/// Labels that do not fit the scores.
+pub fn macro_measures(scores: &Scores, labels: &[u32]) -> Result<ClassMeasures, MeasureError> {
+    scores.check_labels(labels)?;
+    let tallies = tally(scores.classes(), labels, &scores.predictions(), None);
+    Ok(macro_average(&tallies))
 }
 
 /// Mean over the classes that occur, as a label or as a prediction.

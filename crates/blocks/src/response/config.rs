@@ -165,10 +165,17 @@ pub enum ResponseError {
     },
     /// A divisor that may be zero.
     #[error(
-        "`model.response.aggregation` = \"avg\": away from GELU responses have either sign, so the divisor, their mean, \
-         crosses zero; use \"l2\" or \"l1\", or `normalizer` = \"standardise\""
+        "`model.response.{key}` = \"{value}\": away from GELU responses have either sign, so the divisor, their mean, \
+         crosses zero; use {instead}, or `normalizer` = \"standardise\""
     )]
-    Divisor,
+    Divisor {
+        /// The key that divides by signed numbers.
+        key: &'static str,
+        /// Its value.
+        value: &'static str,
+        /// Values that do not.
+        instead: &'static str,
+    },
 }
 
 impl ResponseConfig {
@@ -234,12 +241,15 @@ impl ResponseConfig {
             },
             _ => refuse(&of_grn, "kind", kind.name())?,
         }
-        let divides = self.normalizer != Normalizer::Standardise && self.components == Components::Full;
-        let is_signed = self.aggregation == Aggregation::Avg && self.placement != Placement::AfterGelu;
-        if divides && is_signed {
-            return Err(ResponseError::Divisor);
+        if self.normalizer == Normalizer::Standardise || self.placement == Placement::AfterGelu {
+            return Ok(());
         }
-        Ok(())
+        let (key, value, instead) = match (self.components, self.aggregation) {
+            (Components::N, _) => ("components", "n", "\"full\""),
+            (Components::Full, Aggregation::Avg) => ("aggregation", "avg", "\"l2\" or \"l1\""),
+            _ => return Ok(()),
+        };
+        Err(ResponseError::Divisor { key, value, instead })
     }
 }
 
@@ -285,7 +295,7 @@ mod tests {
     #[test]
     fn keys_without_effect_are_refused() {
         type Change = fn(&mut ResponseConfig);
-        let cases: [(BlockKind, Change, &str); 6] = [
+        let cases: [(BlockKind, Change, &str); 5] = [
             (
                 BlockKind::V1,
                 |c| c.residual = false,
@@ -311,17 +321,49 @@ mod tests {
                 |c| (c.components, c.normalizer) = (Components::G, Normalizer::Standardise),
                 "`model.response.normalizer` has no effect where `model.response.components` is \"g\"",
             ),
-            (
-                BlockKind::V2,
-                |c| (c.placement, c.aggregation) = (Placement::AfterDwconv, Aggregation::Avg),
-                "`model.response.aggregation` = \"avg\": away from GELU",
-            ),
         ];
         for (block, change, message) in cases {
             let mut config = ResponseConfig::default();
             change(&mut config);
             let error = config.validate(block).unwrap_err().to_string();
             assert!(error.starts_with(message), "{error}");
+        }
+    }
+
+    #[test]
+    fn signed_divisors_are_refused() {
+        use Normalizer::{DivisiveMean, InverseSum, Standardise};
+        use Placement::{AfterDwconv, AfterGelu, AfterPwconv2};
+        let avg = ResponseConfig {
+            aggregation: Aggregation::Avg,
+            ..ResponseConfig::default()
+        };
+        let n = ResponseConfig {
+            components: Components::N,
+            ..ResponseConfig::default()
+        };
+        let causes = [
+            (avg, "`model.response.aggregation` = \"avg\": away from GELU"),
+            (n, "`model.response.components` = \"n\": away from GELU"),
+        ];
+        for (config, message) in causes {
+            for (placement, normalizer, is_refused) in [
+                (AfterDwconv, DivisiveMean, true),
+                (AfterPwconv2, InverseSum, true),
+                (AfterPwconv2, Standardise, false),
+                (AfterGelu, DivisiveMean, false), // Table 2a, Table 16
+            ] {
+                let config = ResponseConfig {
+                    placement,
+                    normalizer,
+                    ..config
+                };
+                let refusal = config.validate(BlockKind::V2).map_err(|error| error.to_string());
+                match refusal {
+                    Err(error) => assert!(is_refused && error.starts_with(message), "{config:?}: {error}"),
+                    Ok(()) => assert!(!is_refused, "{config:?}"),
+                }
+            }
         }
     }
 }

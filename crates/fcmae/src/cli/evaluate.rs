@@ -41,10 +41,14 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
     let evaluation = inference.evaluate(&dataset)?;
     tell_unreadable(&evaluation.unreadable);
     write_json(args.output.join("report.json"), &evaluation)?;
-    if let EvaluationReport::SingleLabel(report) = &evaluation.report {
+    let matrix = match &evaluation.report {
+        EvaluationReport::SingleLabel(report) => report.confusion.as_ref(),
+        EvaluationReport::MultiLabel(_) => None,
+    };
+    if let Some(matrix) = matrix {
         write_picture(
             &args.output.join("confusion.png"),
-            &report.confusion,
+            matrix,
             &evaluation.class_names,
         )?;
     }
@@ -58,7 +62,8 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
         let (file, data) = (inference.file.display(), dataset.origin().display());
         output::text(&format!("{file} on {data}, `{split}`\n\n"))?;
         output::text(&describe(&evaluation, inference.config.bootstrap.level))?;
-        output::text(&format!("\nreport and picture: {}\n", args.output.display()))?;
+        let what = matrix.map_or("report", |_| "report and picture");
+        output::text(&format!("\n{what}: {}\n", args.output.display()))?;
     }
     Ok(Outcome::of_pictures(&evaluation.unreadable))
 }
@@ -89,6 +94,10 @@ pub(super) fn single_label(report: &ClassificationReport, names: &[String], leve
         ("AUROC", report.auroc),
     ];
     let mut text = measures(&rows, level) + &format!("\n{} images\n", report.images);
+    let Some(matrix) = &report.confusion else {
+        let (classes, most) = (names.len(), ConfusionMatrix::MOST_CLASSES);
+        return text + &format!("no confusion matrix: {classes} classes are more than {most}\n");
+    };
     if names.len() > MOST_SHOWN {
         return text;
     }
@@ -105,7 +114,7 @@ pub(super) fn single_label(report: &ClassificationReport, names: &[String], leve
     if names.len() > WIDEST_MATRIX {
         return text;
     }
-    text + "\n" + &confusion(&report.confusion, names)
+    text + "\n" + &confusion(matrix, names)
 }
 
 fn multi_label(report: &MultiLabelReport, level: f64) -> String {
@@ -163,4 +172,24 @@ fn confusion(matrix: &ConfusionMatrix, names: &[String]) -> String {
     };
     let rows: Vec<Vec<String>> = names.iter().zip(matrix.rows()).map(row).collect();
     output::table(&header, &rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use fcmae::analysis::{Bootstrap, Scores};
+
+    use super::*;
+
+    #[test]
+    fn a_matrix_that_is_left_out_is_told() {
+        let told = |classes: usize| {
+            let (values, names) = (vec![0.0; classes], vec!["a".to_owned(); classes]);
+            let scores = Scores::new(&values, classes).unwrap();
+            let report = ClassificationReport::new(&scores, &[0], &names, &Bootstrap::default()).unwrap();
+            single_label(&report, &names, 0.95)
+        };
+        let line = "\nno confusion matrix: 2001 classes are more than 2000\n";
+        assert!(told(2001).ends_with(line) && !told(2000).contains("no confusion matrix"));
+        assert!(told(2).contains("true \\ predicted"));
+    }
 }

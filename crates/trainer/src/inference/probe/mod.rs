@@ -6,7 +6,7 @@ mod linear;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use fcmae_analysis::{ClassificationReport, ConfusionMatrix, Scores};
+use fcmae_analysis::{ClassificationReport, Scores, top_k_accuracy};
 use fcmae_data::{Dataset, LabelKind};
 use serde::Serialize;
 use tch::Tensor;
@@ -279,7 +279,7 @@ fn best<T>(all: &[T], height: impl Fn(&T) -> f64) -> Option<&T> {
 }
 
 fn accuracy(scores: &[f32], labels: &[u32], classes: usize) -> Result<f64> {
-    Ok(ConfusionMatrix::new(&Scores::new(scores, classes)?, labels)?.accuracy())
+    Ok(top_k_accuracy(&Scores::new(scores, classes)?, labels, 1)?)
 }
 
 #[cfg(test)]
@@ -293,6 +293,13 @@ mod tests {
             Some(&(0.7, 'b'))
         );
         assert_eq!(best(&[] as &[(f64, char)], |t| t.0), None);
+    }
+
+    #[test]
+    fn accuracy_is_the_share_of_the_highest_scores() {
+        assert_eq!(accuracy(&[0.0, 1.0, 1.0, 1.0], &[1, 1], 2).unwrap(), 0.5); // of equal scores the first
+        let classes = 1 << 22; // their pairs would not fit into the address space
+        assert_eq!(accuracy(&vec![0.0; classes], &[0], classes).unwrap(), 1.0);
     }
 
     #[test]
