@@ -49,11 +49,12 @@ fn a_run_leaves_the_folder_that_the_design_describes() {
     assert_eq!(names.iter().filter(is_events).count(), 1, "{names:?}");
     assert_eq!(
         place.list("runs/tiny/checkpoints"),
-        ["last", "step-00000012", "step-00000014", "step-00000015"]
+        ["best", "last", "step-00000012", "step-00000014", "step-00000015"]
     );
     assert_eq!(
         place.list("runs/tiny/checkpoints/last"),
         [
+            "best.json",
             "checksums",
             "model.safetensors",
             "optimizer.safetensors",

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use crate::atomic::replace_file;
+use crate::atomic::{parent, replace_file, sync_folder};
 use crate::error::CheckpointError;
 
 /// Name of the list in a checkpoint folder.
@@ -44,6 +44,34 @@ pub fn verify(checkpoint: impl AsRef<Path>) -> Result<(), CheckpointError> {
         }
     }
     Ok(())
+}
+
+/// Checks one file against the list in its folder; a folder without a list, or a file that is not in it, promises
+/// nothing.
+pub(crate) fn verify_file(file: &Path) -> Result<(), CheckpointError> {
+    let list = parent(file).join(LIST);
+    let text = match fs::read_to_string(&list) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        text => text.map_err(|source| CheckpointError::read(&list, source))?,
+    };
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let entries = parse(&list, &text)?;
+    match entries.iter().find(|(_, listed)| *listed == name) {
+        Some((expected, _)) if sha256_file(file)? != *expected => Err(CheckpointError::Checksum {
+            file: file.to_owned(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Removes the list of a folder whose files are about to change: whoever is killed on the way leaves none, rather than
+/// one that is wrong.
+pub(crate) fn remove_list(folder: &Path) -> Result<(), CheckpointError> {
+    let list = folder.join(LIST);
+    match fs::remove_file(&list).and_then(|()| sync_folder(folder)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(CheckpointError::write(&list, error)),
+        _ => Ok(()),
+    }
 }
 
 /// Writes the list of `folder`'s files and makes sure that each of them is on the disk.
@@ -126,6 +154,27 @@ mod tests {
         // FIPS 180-2, appendix B.1.
         let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(sha256_file(&file).unwrap(), expected);
+    }
+
+    #[test]
+    fn one_file_is_held_against_the_list_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.safetensors");
+        fs::write(&file, "1").unwrap();
+        verify_file(&file).unwrap(); // nothing is promised
+        write_list(folder.path()).unwrap();
+        verify_file(&file).unwrap();
+        fs::write(folder.path().join("b.json"), "2").unwrap();
+        verify_file(&folder.path().join("b.json")).unwrap(); // nor here
+        fs::write(&file, "3").unwrap();
+        let error = verify_file(&file).unwrap_err();
+        assert!(
+            matches!(&error, CheckpointError::Checksum { file: named } if *named == file),
+            "{error}"
+        );
+        remove_list(folder.path()).unwrap();
+        remove_list(folder.path()).unwrap();
+        verify_file(&file).unwrap();
     }
 
     #[test]

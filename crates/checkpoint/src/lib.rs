@@ -75,4 +75,4 @@ pub use weights::{
     Architecture, BlockVersion, DecoderShape, Exported, Naming, Preprocessing, ReadOptions, Target, Weights,
     export_weights, find_weights_file, read_weights, read_weights_with, recognise_weights,
 };
-pub use write::write_safetensors;
+pub use write::{write_listed, write_safetensors};

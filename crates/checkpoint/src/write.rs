@@ -4,7 +4,8 @@ use std::path::Path;
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use crate::atomic::replace_file;
+use crate::atomic::{parent, replace_file};
+use crate::checksums::{remove_list, write_list};
 use crate::error::CheckpointError;
 use crate::tensor::{Metadata, TensorData, Tensors, byte_count};
 
@@ -40,6 +41,24 @@ pub fn write_safetensors(
             .iter()
             .try_for_each(|(_, tensor)| out.write_all(&tensor.bytes))
     })
+}
+
+/// [`write_safetensors`], with the file's SHA-256 in the list of its folder, as a checkpoint has it; all other files of
+/// the folder are listed too.
+///
+/// A process killed on the way leaves the old file or the new one whole, and no list rather than a wrong one.
+///
+/// # Errors
+/// As [`write_safetensors`]; a list that cannot be written.
+pub fn write_listed(
+    file: impl AsRef<Path>,
+    tensors: &Tensors,
+    metadata: &Metadata,
+) -> Result<(), CheckpointError> {
+    let folder = parent(file.as_ref());
+    remove_list(folder)?;
+    write_safetensors(file.as_ref(), tensors, metadata)?;
+    write_list(folder)
 }
 
 fn check(file: &Path, name: &str, tensor: &TensorData) -> Result<(), CheckpointError> {

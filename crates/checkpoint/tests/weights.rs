@@ -1,11 +1,12 @@
 //! Every golden checkpoint: the same weights to the last bit, whoever wrote them.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use fcmae_checkpoint::{
     Architecture, BlockVersion, CheckpointError, DecoderShape, Dtype, Format, Metadata, Naming, ReadOptions,
     TensorData, Tensors, read_contents, read_safetensors, read_tensors, read_weights, read_weights_with,
-    write_safetensors,
+    verify, write_listed, write_safetensors,
 };
 
 fn golden(name: &str) -> PathBuf {
@@ -125,6 +126,115 @@ fn our_own_files_are_read_from_file_and_run_folder() {
         message.contains("there are no weights in this folder"),
         "{message}"
     );
+}
+
+#[test]
+fn what_a_checkpoint_promised_is_held_against_its_list() {
+    let root = tempfile::tempdir().unwrap();
+    let checkpoints = fcmae_checkpoint::CheckpointFolder::open(root.path().join("checkpoints"), 0).unwrap();
+    for step in [3, 12] {
+        let staging = checkpoints.begin(step).unwrap();
+        let metadata = Metadata::from([("fcmae.step".to_owned(), step.to_string())]);
+        staging
+            .write_tensors("model.safetensors", &classifier(), &metadata)
+            .unwrap();
+        staging.commit().unwrap();
+    }
+    let newest = checkpoints.root().join("step-00000012");
+    let file = newest.join("model.safetensors");
+    let places = [root.path(), checkpoints.root(), &newest, &file];
+    for path in places {
+        assert_eq!(
+            read_weights(path).unwrap().metadata["fcmae.step"],
+            "12",
+            "{}",
+            path.display()
+        );
+    }
+    let mut bytes = fs::read(&file).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&file, bytes).unwrap();
+    for path in places {
+        let error = read_weights(path).unwrap_err();
+        assert!(matches!(error, CheckpointError::Checksum { .. }), "{error}");
+    }
+    let older = checkpoints.root().join("step-00000003");
+    assert_eq!(read_weights(older).unwrap().metadata["fcmae.step"], "3");
+}
+
+#[test]
+fn best_weights_have_a_list_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("model.safetensors");
+    for _ in 0..2 {
+        write_listed(&file, &classifier(), &Metadata::new()).unwrap();
+        verify(folder.path()).unwrap();
+    }
+    fs::write(&file, "something else").unwrap();
+    assert!(verify(folder.path()).is_err() && read_weights(&file).is_err());
+}
+
+#[test]
+fn averages_lie_beside_the_weights_they_follow() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let metadata = |pairs: &[(&str, &str)]| -> Metadata {
+        pairs.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())).collect()
+    };
+    let ema = ReadOptions {
+        ema: true,
+        ..ReadOptions::default()
+    };
+    write_safetensors(path("model.safetensors"), &classifier(), &Metadata::new()).unwrap();
+    let message = read_weights_with(folder.path(), &ema).unwrap_err().to_string();
+    assert!(message.contains("no averaged weights"), "{message}");
+    let average = metadata(&[("fcmae.ema_decay", "0.99")]);
+    write_safetensors(path("ema.safetensors"), &classifier(), &average).unwrap();
+    let plain = read_weights(folder.path()).unwrap();
+    assert!(plain.file == path("model.safetensors") && plain.notes.is_empty());
+    let file = path("ema.safetensors");
+    for weights in [
+        read_weights_with(folder.path(), &ema),
+        read_weights(&file),
+        read_weights_with(&file, &ema),
+    ] {
+        let weights = weights.unwrap();
+        assert_eq!(
+            (&weights.file, weights.classifier_tensors()),
+            (&file, classifier())
+        );
+        assert_eq!(weights.notes, ["these are the averaged weights (EMA)"]);
+    }
+}
+
+#[test]
+fn other_channels_are_described_as_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("model.safetensors");
+    let pairs = [
+        ("fcmae.color", "\"rgb\""),
+        ("fcmae.mean", "[0.25,0.5,0.75]"),
+        ("fcmae.std", "[0.5,0.5,0.5]"),
+        ("fcmae.config", "seed = 1"),
+    ];
+    let metadata = pairs
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into();
+    write_safetensors(&file, &classifier(), &metadata).unwrap();
+    let mut weights = read_weights(&file).unwrap();
+    weights.adapt_input_channels(1).unwrap();
+    let expected = [
+        ("fcmae.color", "\"grey\""),
+        ("fcmae.mean", "[0.5]"),
+        ("fcmae.std", "[0.5]"),
+    ];
+    let expected: Metadata = expected
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into();
+    assert_eq!(weights.metadata, expected);
+    weights.adapt_input_channels(2).unwrap();
+    assert!(!weights.metadata.contains_key("fcmae.color"));
+    assert_eq!(weights.metadata["fcmae.mean"], "[0.5,0.5]");
 }
 
 #[test]

@@ -96,7 +96,7 @@ pub use metrics::{EpochRecord, MetricsFile, Record, Smoothed, StepRecord};
 pub use monitored::{KnnScore, Monitored};
 pub use optimizer::{Optimizer, Parameter, Share};
 pub use pretrain::{plan_pretrain, pretrain};
-pub use pretrained::{Pretrained, find_weights};
+pub use pretrained::Pretrained;
 pub use progress::{News, Progress, Shown, Verbosity, duration, one_line};
 pub use run::{Plan, PlanOptions, Replay, ReplayedBatch, RunOptions, Seen, Source, Start, replay};
 pub use run_folder::{RunFolder, fresh_name};

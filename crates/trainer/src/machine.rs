@@ -83,12 +83,15 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Sets libtorch's number of threads (0 = one per core) for this thread's work, and says what is there for
-    /// activations of `kind`.
+    /// What configs may ask for; no machine has as many cores.
+    pub(crate) const MAX_THREADS: usize = 1024;
+
+    /// Sets libtorch's number of threads (0 = one per core, at most 1024) for this thread's work, and says what is
+    /// there for activations of `kind`.
     #[must_use]
     pub fn set_up(device: Device, threads: usize, kind: Kind) -> Machine {
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-        let threads = if threads == 0 { cores() } else { threads };
+        let threads = if threads == 0 { cores() } else { threads }.min(Machine::MAX_THREADS);
         tch::set_num_threads(threads as i32);
         Machine {
             device: device_name(device),

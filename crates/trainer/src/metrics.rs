@@ -48,8 +48,8 @@ pub struct EpochRecord {
     pub step: u64,
     /// Epochs done.
     pub epoch: u64,
-    /// Mean loss over the steps of this epoch.
-    pub train_loss: f64,
+    /// Mean loss over the steps of this epoch; `null` where all of them were passed over (`[guard]`).
+    pub train_loss: Option<f64>,
     /// Loss on the held-out images (masked: under fixed masks); absent where it was not measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub val_loss: Option<f64>,
@@ -64,7 +64,7 @@ pub struct EpochRecord {
     pub monitor: Option<Box<Monitored>>,
     /// Learning rate of the last step.
     pub lr: f64,
-    /// Images that could not be read and were left out since the run (or its last resume) began.
+    /// Images of this epoch that could not be read and were left out.
     pub skipped: u64,
     /// Seconds this process spent on the epoch.
     pub seconds: f64,
@@ -186,7 +186,7 @@ mod tests {
         Record::Epoch(EpochRecord {
             step: epoch * 2,
             epoch,
-            train_loss: 0.7,
+            train_loss: Some(0.7),
             val_loss: Some(0.6),
             val: None,
             val_ema: None,
@@ -216,6 +216,12 @@ mod tests {
         let all = [step(1), step(2), epoch(1), step(3), step(4), epoch(2)];
         assert_eq!(reopened(&all, 3, 1), all[..4]);
         assert_eq!(reopened(&all, 4, 1), all[..5]); // stopped before the epoch was closed
+        assert_eq!(reopened(&all, 4, 2), all);
+        let Record::Epoch(mut passed_over) = epoch(2) else {
+            unreachable!()
+        };
+        passed_over.train_loss = None;
+        let all = [step(1), step(2), epoch(1), Record::Epoch(passed_over)];
         assert_eq!(reopened(&all, 4, 2), all);
         assert_eq!(reopened(&all, 0, 0), []);
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use fcmae_analysis::Reconstruction;
-use fcmae_checkpoint::{CheckpointFolder, read_safetensors};
+use fcmae_checkpoint::{ReadOptions, find_weights_file, read_safetensors};
 use fcmae_data::{Dataset, Location, is_collection, read_image};
 use fcmae_model::Fcmae;
 use tch::{Device, nn};
@@ -13,7 +13,7 @@ use tch::{Device, nn};
 use crate::config::PretrainConfig;
 use crate::error::InputError;
 use crate::evaluation::{Hide, Images};
-use crate::run::{MODEL, key};
+use crate::run::key;
 
 /// Weights, with the config they were trained under.
 #[derive(Debug)]
@@ -40,7 +40,11 @@ impl Pretrained {
     /// A path without weights, a damaged file, a file that was not written by a run, weights that do not fit the
     /// config beside them.
     pub fn open(path: &Path, device: Device) -> Result<Pretrained> {
-        let file = find_weights(path)?;
+        if !path.exists() {
+            let (path, problem) = (path.to_owned(), "there is no such path".to_owned());
+            return Err(InputError::Weights { path, problem }.into());
+        }
+        let file = find_weights_file(path, &ReadOptions::default())?;
         let (tensors, metadata) = read_safetensors(&file)?;
         let refused = |problem: &str| InputError::Weights {
             path: file.clone(),
@@ -94,67 +98,5 @@ impl Pretrained {
         let images = Images::new(files.iter().enumerate().map(read), &self.config.data, device)?;
         let mask = hide.mask(self.config.grid()?, &images.ids)?;
         images.reconstruct(&self.model, &mask, self.config.precision.kind())
-    }
-}
-
-/// The weights' file that `path` leads to: itself, or the newest one of a run or checkpoint folder.
-///
-/// # Errors
-/// [`InputError::Weights`] where there is none.
-pub fn find_weights(path: &Path) -> Result<PathBuf> {
-    if path.is_file() {
-        return Ok(path.to_owned());
-    }
-    let inside = path.join(MODEL);
-    if inside.is_file() {
-        return Ok(inside);
-    }
-    let newest = |folder: PathBuf| CheckpointFolder::view(folder).latest();
-    let found = match newest(path.join("checkpoints"))? {
-        None if path.is_dir() => newest(path.to_owned())?,
-        found => found,
-    };
-    let problem = if path.exists() {
-        "there are no weights in this folder"
-    } else {
-        "there is no such path"
-    };
-    let error = || InputError::Weights {
-        path: path.to_owned(),
-        problem: problem.to_owned(),
-    };
-    Ok(found.map(|checkpoint| checkpoint.join(MODEL)).ok_or_else(error)?)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use super::*;
-
-    #[test]
-    fn weights_are_found_from_any_folder_of_a_run() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = folder.path().join("checkpoints");
-        for step in [3, 12] {
-            let staging = CheckpointFolder::open(&root, 0).unwrap();
-            let staging = staging.begin(step).unwrap();
-            fs::write(staging.path().join(MODEL), "weights").unwrap();
-            staging.commit().unwrap();
-        }
-        let newest = root.join("step-00000012").join(MODEL);
-        for path in [folder.path(), &root, &root.join("step-00000012"), &newest] {
-            assert_eq!(find_weights(path).unwrap(), newest, "{}", path.display());
-        }
-        let older = root.join("step-00000003");
-        assert_eq!(find_weights(&older).unwrap(), older.join(MODEL));
-    }
-
-    #[test]
-    fn a_path_without_weights_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let message = |path: &Path| find_weights(path).unwrap_err().to_string();
-        assert!(message(folder.path()).contains("there are no weights in this folder; give a run folder"));
-        assert!(message(&folder.path().join("x")).contains("there is no such path"));
     }
 }

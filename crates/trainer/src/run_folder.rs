@@ -15,7 +15,7 @@ use crate::error::InputError;
 ///   report.html           curves, pictures and all of the above, to be opened in a browser
 ///   metrics.jsonl         one object per logged step and per epoch
 ///   events.out.tfevents…  the same for TensorBoard
-///   checkpoints/          model, optimizer and state; of fine-tuning also `best/` and `best-ema/`
+///   checkpoints/          model, optimizer and state; `best/` on held-out images, of fine-tuning also `best-ema/`
 ///   bad-step/             what the newest step that was refused began with, for `replay`; most runs have none
 ///   reconstructions/      epoch-0001.png, of pre-training
 /// ```

@@ -59,10 +59,10 @@ pub struct EpochSums {
 }
 
 impl EpochSums {
-    /// Mean loss of the steps; NaN before the first one.
+    /// Mean loss of the steps; `None` before the first one.
     #[must_use]
-    pub fn mean_loss(&self) -> f64 {
-        self.loss / self.steps as f64
+    pub fn mean_loss(&self) -> Option<f64> {
+        (self.steps > 0).then(|| self.loss / self.steps as f64)
     }
 }
 
@@ -169,7 +169,7 @@ impl State {
     /// Closes the epoch whose last step is done.
     pub fn close_epoch(&mut self, held_out: Option<f64>) {
         self.epochs_closed += 1;
-        self.train_loss = Some(self.epoch.mean_loss());
+        self.train_loss = self.epoch.mean_loss();
         self.epoch = EpochSums::default();
         if held_out.is_some() {
             self.held_out.last = held_out;
@@ -205,7 +205,7 @@ mod tests {
             state.add_step(1.0 + step as f64, 1);
         }
         assert!(state.is_epoch_to_be_closed());
-        assert_eq!((state.epoch.mean_loss(), state.epoch.skipped), (2.0, 3));
+        assert_eq!((state.epoch.mean_loss(), state.epoch.skipped), (Some(2.0), 3));
         state.close_epoch(Some(0.9));
         assert!(!state.is_epoch_to_be_closed());
         assert_eq!((state.next_epoch(), state.next_step_of_epoch()), (1, 0));
@@ -214,6 +214,9 @@ mod tests {
             (EpochSums::default(), 1.0)
         );
         assert_eq!(state.train_loss, Some(2.0));
+        (0..3).for_each(|_| state.skip_step());
+        state.close_epoch(None);
+        assert_eq!(state.train_loss, None);
     }
 
     #[test]

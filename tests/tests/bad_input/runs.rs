@@ -197,6 +197,17 @@ pub(super) const CHECKPOINTS: Group = Group {
             ],
         },
         Case {
+            what: "damaged weights, to be used",
+            setup: |place| {
+                trained(place);
+                place.truncate("runs/tiny/checkpoints/last/model.safetensors", 5000);
+            },
+            args: &["reconstruct", "runs/tiny", "images"],
+            says: &[
+                "step-00000015/model.safetensors: the file is damaged: its SHA-256 is not the one recorded",
+            ],
+        },
+        Case {
             what: "a patch that is not there",
             setup: trained,
             args: &["reconstruct", "runs/tiny", "images/00.png", "--hide", "3,16"],
@@ -259,7 +270,7 @@ pub(super) const A_CHANGED_CONFIG_LISTS_WHAT_DIFFERS: Group = Group {
             ],
             says: &[
                 "run folder runs/tiny was made with another config: ",
-                "`optimizer.lr` was 0.003, is 0.01; `seed` was 3, is 1; ",
+                "`optimizer.lr` was 0.003, is 0.01 (--retune goes on with it); `seed` was 3, is 1; ",
                 "put these back, choose another `name`, or start over with --fresh",
             ],
         },

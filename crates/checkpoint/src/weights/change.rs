@@ -27,7 +27,7 @@ impl Weights {
     }
 
     /// Removes the run's config, which describes the old network; of an alternative it is all that is known.
-    fn forget_run(&mut self) {
+    pub(super) fn forget_run(&mut self) {
         if self.architecture.block != BlockVersion::Other {
             self.metadata.remove(RUN_CONFIG);
         }

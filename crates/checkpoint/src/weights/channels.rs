@@ -2,8 +2,14 @@
 
 use crate::error::CheckpointError;
 use crate::tensor::TensorData;
-use crate::weights::{RUN_CONFIG, Weights};
+use crate::weights::Weights;
 
+/// Metadata key of fcmae's own files: `"rgb"` or `"grey"`.
+const COLOR: &str = "fcmae.color";
+/// Metadata key of fcmae's own files: mean of each channel.
+const MEAN: &str = "fcmae.mean";
+/// Metadata key of fcmae's own files: standard deviation of each channel.
+const STD: &str = "fcmae.std";
 /// The stem's convolution.
 const STEM: &str = "downsample_layers.0.0.weight";
 
@@ -28,7 +34,8 @@ impl Weights {
             *stem = adapted(stem, channels)?;
         }
         self.architecture.in_chans = channels;
-        self.metadata.remove(RUN_CONFIG); // it describes the old network
+        self.forget_run();
+        self.adapt_description(channels);
         self.notes.push(if channels == 1 {
             format!("the stem's {old} input channels were summed to 1")
         } else {
@@ -42,6 +49,37 @@ impl Weights {
         }
         Ok(())
     }
+}
+
+impl Weights {
+    /// What the file says of its images, for images of `channels` channels: their colour, and the statistics that
+    /// they are normalised with.
+    fn adapt_description(&mut self, channels: usize) {
+        let color = match channels {
+            1 => Some(r#""grey""#),
+            3 => Some(r#""rgb""#),
+            _ => None,
+        };
+        self.metadata.remove(COLOR);
+        self.metadata
+            .extend(color.map(|color| (COLOR.to_owned(), color.to_owned())));
+        for key in [MEAN, STD] {
+            let old = self.metadata.remove(key);
+            let old: Option<Vec<f64>> = old.and_then(|text| serde_json::from_str(&text).ok());
+            if let Some(old) = old.filter(|old| !old.is_empty()) {
+                let new = serde_json::json!(statistics(&old, channels)).to_string();
+                self.metadata.insert(key.to_owned(), new);
+            }
+        }
+    }
+}
+
+/// A mean or deviation per channel: that of one is the mean of all, and of several the old ones in turn.
+fn statistics(old: &[f64], channels: usize) -> Vec<f64> {
+    if channels == 1 {
+        return vec![old.iter().sum::<f64>() / old.len() as f64];
+    }
+    old.iter().copied().cycle().take(channels).collect()
 }
 
 /// The weight `[out, in, h, w]` with `channels` inputs, f32.
@@ -84,6 +122,12 @@ mod tests {
         five.iter()
             .zip(expected)
             .for_each(|(a, b)| assert!((a - b).abs() < 1e-6));
+    }
+
+    #[test]
+    fn statistics_follow_the_channels() {
+        assert_eq!(statistics(&[0.25, 0.5, 0.75], 1), [0.5]);
+        assert_eq!(statistics(&[0.5], 3), [0.5; 3]);
     }
 
     #[test]

@@ -12,6 +12,8 @@ const EMA: [&str; 5] = [
     "ema_state_dict",
     "ema_model",
 ];
+/// What a user is told of averaged weights.
+pub(crate) const AVERAGED_NOTE: &str = "these are the averaged weights (EMA)";
 /// How many foreign names a message shows.
 const SHOWN: usize = 3;
 
@@ -48,7 +50,7 @@ pub(crate) fn find<'a>(names: impl Iterator<Item = &'a str>, ema: bool) -> Resul
     };
     let mut notes = Vec::new();
     if ema {
-        notes.push("these are the averaged weights (EMA)".to_owned());
+        notes.push(AVERAGED_NOTE.to_owned());
     } else if !other.is_empty() {
         notes.push("the file holds averaged weights (EMA) too; they were not asked for".to_owned());
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::checksums::verify_file;
 use crate::error::CheckpointError;
 use crate::folder::CheckpointFolder;
 use crate::names::{check_names, matches_any};
@@ -26,6 +27,8 @@ pub use naming::Naming;
 
 /// Files that a folder of weights may hold, in the order of preference.
 const IN_FOLDER: [&str; 2] = ["model.safetensors", "pytorch_model.bin"];
+/// The averaged weights in a checkpoint of fcmae.
+const AVERAGED: &str = "ema.safetensors";
 
 /// Metadata key of fcmae's own files: the config of the run.
 pub(crate) const RUN_CONFIG: &str = "fcmae.config";
@@ -35,6 +38,9 @@ pub(crate) const CLASS_NAMES: &str = "fcmae.class_names";
 pub(crate) const RESPONSE: &str = "fcmae.response";
 /// Metadata key of fcmae's own files: the kind of the decoder, where it is not the paper's.
 const DECODER: &str = "fcmae.decoder";
+
+/// Metadata key of fcmae's own files: the decay of the average that the weights are.
+const EMA_DECAY: &str = "fcmae.ema_decay";
 
 /// The parts of a network that a tensor can belong to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,7 +147,7 @@ pub fn read_weights(path: impl AsRef<Path>) -> Result<Weights, CheckpointError> 
 /// # Errors
 /// As [`read_weights`]; and averaged weights that were asked for and are not there.
 pub fn read_weights_with(path: impl AsRef<Path>, options: &ReadOptions) -> Result<Weights, CheckpointError> {
-    let file = find_weights_file(path)?;
+    let file = find_weights_file(path, options)?;
     let source = Source::open(&file)?;
     let plan = Plan::new(&file, &source.contents, options)?;
     let names: Vec<&str> = plan.renamed.values().copied().collect();
@@ -205,11 +211,15 @@ impl<'a> Plan<'a> {
             [] => None,
             some => Some(format!("passed over, and not run: {}", some.join(", "))),
         };
-        let found =
-            find::find(contents.tensors.keys().map(String::as_str), options.ema).map_err(|problem| {
-                let more = passed_over.as_ref().map(|text| format!("; {text}"));
-                CheckpointError::weights(file, problem + &more.unwrap_or_default())
-            })?;
+        let is_average = contents.metadata.contains_key(EMA_DECAY);
+        let names = contents.tensors.keys().map(String::as_str);
+        let mut found = find::find(names, options.ema && !is_average).map_err(|problem| {
+            let more = passed_over.as_ref().map(|text| format!("; {text}"));
+            CheckpointError::weights(file, problem + &more.unwrap_or_default())
+        })?;
+        if is_average {
+            found.notes.push(find::AVERAGED_NOTE.to_owned());
+        }
         let (mut renamed, mut left_over) = (BTreeMap::new(), Vec::new());
         for (name, _) in contents.tensors.range(found.prefix.clone()..) {
             let Some(bare) = name.strip_prefix(&found.prefix) else {
@@ -270,20 +280,25 @@ fn check(
 }
 
 /// The file of weights that `path` leads to: itself, or the one in a folder of transformers, in a checkpoint of
-/// fcmae, or in the newest checkpoint of a run.
+/// fcmae, or in the newest checkpoint of a run; with [`ReadOptions::ema`] the averaged ones where a checkpoint has
+/// them.
 ///
 /// # Errors
-/// A folder without one.
-pub fn find_weights_file(path: impl AsRef<Path>) -> Result<PathBuf, CheckpointError> {
-    let path = path.as_ref();
+/// A folder without one; a file that is not what the list of checksums beside it says.
+pub fn find_weights_file(path: impl AsRef<Path>, options: &ReadOptions) -> Result<PathBuf, CheckpointError> {
+    let file = locate(path.as_ref(), options.ema)?;
+    verify_file(&file)?;
+    Ok(file)
+}
+
+fn locate(path: &Path, ema: bool) -> Result<PathBuf, CheckpointError> {
     if !path.is_dir() {
         return Ok(path.to_path_buf());
     }
+    let averaged = ema.then_some(AVERAGED);
     let inside = |folder: &Path| {
-        IN_FOLDER
-            .iter()
-            .map(|name| folder.join(name))
-            .find(|file| file.is_file())
+        let names = averaged.into_iter().chain(IN_FOLDER);
+        names.map(|name| folder.join(name)).find(|file| file.is_file())
     };
     if let Some(file) = inside(path) {
         return Ok(file);

@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use fcmae::checkpoint::{
-    Dtype, Exported, Preprocessing, ReadOptions, Target, Weights, export_weights, find_weights_file,
-    read_weights_with,
+    Dtype, Exported, Preprocessing, ReadOptions, Target, Weights, export_weights, read_weights_with,
 };
 use fcmae::data::DataConfig;
 use fcmae::trainer::InputError;
@@ -84,17 +83,17 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
         To::Timm => Target::Timm,
         To::Hf => Target::HuggingFace,
     };
-    let file = find_weights_file(&args.input)?;
-    refuse_overwriting(args, &file)?;
     let ignore: Vec<&str> = args.ignore.iter().map(String::as_str).collect();
     let options = ReadOptions {
         ema: args.ema,
         ignore: &ignore,
     };
-    let mut weights = read_weights_with(&file, &options)?;
-    let read = weights.to_string();
-    let mut preprocessing = trained_with(&weights);
+    let mut weights = read_weights_with(&args.input, &options)?;
+    let (file, read) = (weights.file.clone(), weights.to_string());
+    refuse_overwriting(args, &file)?;
+    let trained = trained_with(&weights);
     change(args, &mut weights)?;
+    let mut preprocessing = described(&weights, trained);
     let channels = weights.architecture.in_chans;
     if preprocessing.mean.len() != channels || preprocessing.std.len() != channels {
         preprocessing = Preprocessing {
@@ -192,4 +191,21 @@ fn trained_with(weights: &Weights) -> Preprocessing {
             ..imagenet
         },
     }
+}
+
+/// With what the weights themselves say of their images.
+fn described(weights: &Weights, mut preprocessing: Preprocessing) -> Preprocessing {
+    fn value<T: serde::de::DeserializeOwned>(weights: &Weights, key: &str) -> Option<T> {
+        weights
+            .metadata
+            .get(key)
+            .and_then(|text| serde_json::from_str(text).ok())
+    }
+    if let Some([height, width]) = value::<[usize; 2]>(weights, "fcmae.image_size") {
+        preprocessing.image_size = height.min(width);
+    }
+    if let (Some(mean), Some(std)) = (value(weights, "fcmae.mean"), value(weights, "fcmae.std")) {
+        (preprocessing.mean, preprocessing.std) = (mean, std);
+    }
+    preprocessing
 }

@@ -79,7 +79,9 @@ fn panic_message(text: &str) -> String {
         .iter()
         .any(|words| text.contains(words));
     if is_memory {
-        return format!("out of memory; lower `train.batch_size` and raise `train.accumulate`: {line}");
+        return format!(
+            "out of memory; lower `batch_size` (in a training `train.batch_size`, and raise `train.accumulate`): {line}"
+        );
     }
     format!("a fault of this program, please report it: {line}")
 }
@@ -137,7 +139,7 @@ mod tests {
                     you tried to allocate 9 bytes.\\nException raised from …\")";
         let message = panic_message(text);
         assert!(
-            message.starts_with("out of memory; lower `train.batch_size`"),
+            message.starts_with("out of memory; lower `batch_size`"),
             "{message}"
         );
         assert!(message.ends_with("9 bytes."), "{message}");

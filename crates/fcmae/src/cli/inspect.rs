@@ -24,7 +24,7 @@ pub(super) struct Args {
 type Header = BTreeMap<String, TensorInfo>;
 
 pub(super) fn run(args: &Args) -> Result<Outcome> {
-    let file = find_weights_file(&args.file)?;
+    let file = find_weights_file(&args.file, &ReadOptions::default())?;
     let contents = read_contents(&file)?;
     let network = network(&file, &contents);
     let Contents {

@@ -15,10 +15,21 @@ pub(super) fn json(value: &impl Serialize) -> Result<()> {
 
 /// Prints text as it is. A reader that has gone away (`| head`) is no error.
 pub(super) fn text(text: &str) -> Result<()> {
-    match io::stdout().lock().write_all(text.as_bytes()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => Ok(result?),
+    match part(text) {
+        Err(error) if is_unread(&error) => Ok(()),
+        result => result,
     }
+}
+
+/// Prints a part of what is still to come; a reader that has gone away is an error that [`is_unread`] knows.
+pub(super) fn part(text: &str) -> Result<()> {
+    Ok(io::stdout().lock().write_all(text.as_bytes())?)
+}
+
+/// Whether nobody reads on: what would come after need not be made.
+pub(super) fn is_unread(error: &anyhow::Error) -> bool {
+    let error = error.downcast_ref::<io::Error>();
+    error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
 /// Makes the folder of `--output`, before hours are spent on what goes into it.

@@ -78,8 +78,8 @@ fn table(plan: &Plan) -> String {
         (
             "checkpoints",
             format!(
-                "{} × {} MiB at most, {} MiB free",
-                plan.checkpoints, plan.checkpoint_mib, plan.free_mib
+                "{} × {} MiB at most, best weights {} MiB, {} MiB free",
+                plan.checkpoints, plan.checkpoint_mib, plan.best_mib, plan.free_mib
             ),
         ),
     ];

@@ -42,10 +42,10 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
     let done = inference.predict(files, |result| {
         if format == Format::Csv && !has_header {
             has_header = true;
-            output::text(&csv_line(&header(&inference, top))?)?;
+            output::part(&csv_line(&header(&inference, top))?)?;
         }
         match result {
-            Ok(prediction) => output::text(&match format {
+            Ok(prediction) => output::part(&match format {
                 Format::Text => line(&inference, &prediction, top),
                 Format::Csv => csv_line(&row(&inference, &prediction, top))?,
                 Format::Json => object(&inference, &prediction, top).to_string() + "\n",
@@ -53,12 +53,17 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
             Err(unreadable) => {
                 eprintln!("unreadable: {}", one_line(&unreadable.problem));
                 if format == Format::Json {
-                    return output::json(&json!({"file": unreadable.file, "error": unreadable.problem}));
+                    let object = json!({"file": unreadable.file, "error": unreadable.problem});
+                    return output::part(&(object.to_string() + "\n"));
                 }
                 Ok(())
             }
         }
-    })?;
+    });
+    let done = match done {
+        Err(error) if output::is_unread(&error) => return Ok(Outcome::Done),
+        done => done?,
+    };
     if done.unreadable == 0 {
         return Ok(Outcome::Done);
     }

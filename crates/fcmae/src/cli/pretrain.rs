@@ -25,7 +25,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
     }
     let summary = args.carry_out(file, &config.run_folder(), |options| pretrain(&config, options))?;
     if !args.quiet {
-        eprint!("{}", farewell(&summary, &command(), file));
+        eprint!("{}", farewell(&summary, &command()));
     }
     if args.json {
         output::json(&summary)?;
@@ -34,7 +34,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
 }
 
 /// The last lines of a run: what came out, where it is, and the next commands to try.
-fn farewell(summary: &Summary, command: &str, config: &Path) -> String {
+fn farewell(summary: &Summary, command: &str) -> String {
     let mut lines = vec![ending(summary)];
     let path = |path: &Path| path.display().to_string();
     lines.extend(
@@ -64,8 +64,7 @@ fn farewell(summary: &Summary, command: &str, config: &Path) -> String {
                 "next      {command} reconstruct {run} {images} --mask-ratio 0.75"
             ));
             lines.push(format!(
-                "          {command} pretrain {} --set schedule.epochs={epochs}",
-                path(config)
+                "          {command} pretrain {run} --set schedule.epochs={epochs}"
             ));
         }
     }
@@ -92,18 +91,18 @@ mod tests {
 
     #[test]
     fn a_finished_run_says_what_to_try_next() {
-        let text = farewell(&summary(Ending::Finished), "cargo xtask", Path::new("a.toml"));
+        let text = farewell(&summary(Ending::Finished), "cargo xtask");
         let expected = "finished 10 epochs in 1 min 01 s, 40.0 img/s; held-out loss 0.9000 → 0.6500\n\
                         weights   runs/a/w\n\
                         report    runs/a/report.html\n\
                         next      cargo xtask reconstruct runs/a photos --mask-ratio 0.75\n          \
-                        cargo xtask pretrain a.toml --set schedule.epochs=20\n";
+                        cargo xtask pretrain runs/a --set schedule.epochs=20\n";
         assert_eq!(text, expected);
     }
 
     #[test]
     fn a_stopped_run_says_how_to_go_on() {
-        let text = farewell(&summary(Ending::Stopped), "fcmae", Path::new("a.toml"));
+        let text = farewell(&summary(Ending::Stopped), "fcmae");
         assert!(
             text.starts_with("stopped and saved at step 30, after 3 of 10 epochs\n"),
             "{text}"

@@ -34,6 +34,9 @@ pub(super) struct RunArgs {
     /// Only begin: a new folder `<name>-2`, `<name>-3`, … where `<name>` exists
     #[arg(long, conflicts_with = "resume")]
     fresh: bool,
+    /// Go on with another learning rate (`lr`, `blr`, `min_lr`), warm-up or `clip_grad` than the run began with
+    #[arg(long, conflicts_with = "fresh")]
+    retune: bool,
     /// Only check the config, and print it as it is resolved
     #[arg(long)]
     pub(super) dry_run: bool,
@@ -105,6 +108,7 @@ impl RunArgs {
                 (_, true) => Start::Fresh,
                 _ => Start::Continue,
             },
+            retune: self.retune,
             verbosity: if self.quiet {
                 Verbosity::Quiet
             } else {
@@ -135,7 +139,15 @@ fn on_screen(
 
 /// The text as a TOML string, so that a name like `1e3` stays a name.
 fn toml_string(text: &str) -> String {
-    format!("\"{}\"", text.escape_default())
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            c if c.is_control() => quoted += &format!("\\u{:04x}", u32::from(c)),
+            c => quoted.push(c),
+        }
+    }
+    quoted + "\""
 }
 
 /// How this program is started: through `cargo xtask`, or by its own name.
@@ -225,6 +237,9 @@ pub(super) mod tests {
     #[test]
     fn a_name_is_a_string_whatever_it_looks_like() {
         assert_eq!(toml_string("1e3"), "\"1e3\"");
-        assert_eq!(toml_string("a\"b"), "\"a\\\"b\"");
+        assert_eq!(toml_string("a\"b\\"), "\"a\\\"b\\\\\"");
+        assert_eq!(toml_string("it's größer"), "\"it's größer\"");
+        let config = fcmae::config::from_str("", &[format!("name={}", toml_string("ö'\"\\\u{7}"))]).unwrap();
+        assert_eq!(config.table()["name"].as_str(), Some("ö'\"\\\u{7}"));
     }
 }

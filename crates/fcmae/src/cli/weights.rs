@@ -67,8 +67,9 @@ pub(super) fn open(weights: &Path, set: &[String], data: Option<&str>) -> Result
     for note in &inference.notes {
         eprintln!("note: {}", one_line(note));
     }
+    // Of pre-training the newest are what one wants: its loss says little about features.
     let best = weights.join("checkpoints/best");
-    if best.is_dir() {
+    if inference.is_classifier() && best.is_dir() {
         eprintln!(
             "note: these are the run's newest weights; its best are {}",
             best.display()

@@ -48,12 +48,21 @@ pub fn origins(file: &Path, overrides: &[String]) -> Result<BTreeMap<String, Str
         .collect())
 }
 
-/// Whether a config describes a fine-tuning: whether it gives anything that pre-training does not have.
+/// Whether a config describes a fine-tuning: whether it gives anything that pre-training does not take. What says no
+/// more than both kinds have in common is pre-training.
 ///
 /// # Errors
 /// As reading the config: the file, those it extends, the overrides.
 pub fn is_finetuning(file: &Path, overrides: &[String]) -> Result<bool> {
     let resolved = fcmae_config::load(config_file(file)?, overrides)?;
+    match (
+        resolved.parse::<PretrainConfig>(),
+        resolved.parse::<FinetuneConfig>(),
+    ) {
+        (Ok(_), _) => return Ok(false),
+        (Err(_), Ok(_)) => return Ok(true),
+        (Err(_), Err(_)) => {} // which of the two messages helps is told by the sections
+    }
     let (pretrain, finetune) = (
         sections(&PretrainConfig::default())?,
         sections(&FinetuneConfig::default())?,
@@ -155,6 +164,9 @@ mod tests {
         let file = file(folder.path(), "[data]\npath = \"x\"\n");
         assert!(!is_finetuning(&file, &[]).unwrap());
         assert!(is_finetuning(&file, &["ema.decay=0.9".into()]).unwrap());
+        assert!(is_finetuning(&file, &["init=runs/a".into()]).unwrap());
+        assert!(is_finetuning(&file, &["optimizer.layer_decay=0.8".into()]).unwrap());
+        assert!(is_finetuning(&file, &["ema.decay=0.9".into(), "no.such=1".into()]).unwrap());
         let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs");
         for (kind, expected) in [("pretrain", false), ("finetune", true)] {
             for entry in fs::read_dir(configs.join(kind)).unwrap() {

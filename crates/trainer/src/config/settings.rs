@@ -14,7 +14,7 @@ use super::sections::{
     CheckpointConfig, Precision, ScheduleConfig, TrainConfig, ValidationConfig, check, fits_toml,
 };
 use crate::error::InputError;
-use crate::machine::DeviceChoice;
+use crate::machine::{DeviceChoice, Machine};
 
 /// The file of one kind of run.
 pub(crate) trait RunConfig: Debug + Clone + Serialize + DeserializeOwned {
@@ -74,7 +74,7 @@ impl Settings {
         check_name(&self.name)?;
         check(fits_toml(self.seed), "seed", &self.seed, "a number below 2^63")?;
         check(
-            self.threads <= 1024,
+            self.threads <= Machine::MAX_THREADS,
             "threads",
             &self.threads,
             "at most 1024 (0 = one per core)",

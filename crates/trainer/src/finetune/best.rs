@@ -1,17 +1,16 @@
 //! The best weights so far, where they lie, and when to give up waiting for better ones.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use fcmae_checkpoint::{Metadata, Tensors, read_json};
 use fcmae_data::Transform;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{FinetuneConfig, Metric, SelectionConfig};
 use crate::measures::Measures;
-use crate::run::{Closing, MODEL, Snapshot, Weights};
+use crate::run::{Closing, Kept, MODEL, Snapshot};
 
 /// What was found so far, in a checkpoint.
 pub(super) const FILE: &str = "best.json";
@@ -61,7 +60,7 @@ impl Finetuned {
 
 /// Name of the folder of the best weights.
 fn folder(is_ema: bool) -> &'static str {
-    if is_ema { "best-ema" } else { "best" }
+    if is_ema { "best-ema" } else { Kept::BEST }
 }
 
 /// What a checkpoint says was found.
@@ -73,9 +72,8 @@ pub(super) fn read(checkpoint: &Path) -> Result<Finetuned> {
 pub(super) struct Choice {
     selection: SelectionConfig,
     pub(super) found: Finetuned,
-    /// The best weights and the best averaged ones, until the next snapshot (a checkpoint, or a step kept for
-    /// `replay`) takes them along.
-    unsaved: [Option<Weights>; 2],
+    /// The best weights and the best averaged ones.
+    kept: [Kept; 2],
 }
 
 impl Choice {
@@ -83,7 +81,7 @@ impl Choice {
         Choice {
             selection,
             found: Finetuned::default(),
-            unsaved: [None, None],
+            kept: [false, true].map(|is_ema| Kept::new(folder(is_ema))),
         }
     }
 
@@ -93,7 +91,7 @@ impl Choice {
         closing: &Closing,
         measures: &Measures,
         is_ema: bool,
-        weights: impl FnOnce() -> Tensors,
+        weights: impl FnOnce() -> (Tensors, Metadata),
     ) -> Result<()> {
         let metric = self.selection.metric;
         let best = if is_ema {
@@ -108,15 +106,9 @@ impl Choice {
         if before.is_some_and(|before| now <= before) {
             return Ok(());
         }
-        let mut metadata = closing.metadata.clone();
+        let (tensors, mut metadata) = weights();
         metadata.insert(key::MEASURES.to_owned(), serde_json::to_string(measures)?);
-        let folder = closing.folder.checkpoints().join(folder(is_ema));
-        fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
-        self.unsaved[usize::from(is_ema)] = Some(Weights {
-            file: folder.join(MODEL),
-            tensors: weights(),
-            metadata,
-        });
+        self.kept[usize::from(is_ema)].keep(closing, tensors, metadata)?;
         *best = Some(Best {
             epoch: closing.epoch,
             step: closing.step,
@@ -128,10 +120,7 @@ impl Choice {
 
     /// Hands what was found, and weights not on the disk yet, to a checkpoint.
     pub(super) fn save(&mut self, snapshot: &mut Snapshot) {
-        self.unsaved
-            .iter_mut()
-            .filter_map(Option::take)
-            .for_each(|weights| snapshot.add_beside(weights));
+        self.kept.iter_mut().for_each(|kept| kept.save(snapshot));
         snapshot.add_json(FILE, self.found.clone());
     }
 
@@ -158,7 +147,7 @@ fn height(metric: Metric, measures: &Measures) -> Option<f64> {
 }
 
 /// Metadata keys of a classifier's file of weights, beside those of every run; the values are JSON.
-mod key {
+pub(super) mod key {
     pub(super) use crate::run::key::{LABELS, RESPONSE};
     /// Height and width of the images.
     pub(super) const IMAGE_SIZE: &str = "fcmae.image_size";
@@ -168,6 +157,8 @@ mod key {
     pub(super) const MEAN: &str = "fcmae.mean";
     /// Standard deviation of each channel.
     pub(super) const STD: &str = "fcmae.std";
+    /// Decay of the average that the weights are; absent where they are none.
+    pub(in crate::finetune) const EMA_DECAY: &str = "fcmae.ema_decay";
     /// Share of the covering image that evaluation cuts out.
     pub(super) const CROP_PCT: &str = "fcmae.crop_pct";
     /// [`Measures`](super::Measures) on the held-out images.

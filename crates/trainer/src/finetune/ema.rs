@@ -3,9 +3,11 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use fcmae_checkpoint::{Tensors, read_safetensors};
+use fcmae_checkpoint::{Metadata, Tensors, read_safetensors};
 use fcmae_encoder::{Classifier, EncoderConfig};
 use tch::{Tensor, nn, no_grad};
+
+use super::best::key;
 
 /// The averaged weights in a checkpoint.
 pub(super) const FILE: &str = "ema.safetensors";
@@ -69,6 +71,13 @@ impl Ema {
     /// The averaged weights.
     pub(super) fn tensors(&self) -> Tensors {
         fcmae_model::tensors(&self.vs)
+    }
+
+    /// What a file of the averaged weights says beside them: what that of the others does, and that it is an average.
+    pub(super) fn metadata(&self, of_weights: &Metadata) -> Metadata {
+        let mut metadata = of_weights.clone();
+        metadata.insert(key::EMA_DECAY.to_owned(), self.decay.to_string());
+        metadata
     }
 
     /// Takes the average from a checkpoint's file.

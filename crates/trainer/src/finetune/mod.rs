@@ -23,7 +23,7 @@ use crate::groups::is_decayed;
 use crate::layers::LayerDecay;
 use crate::optimizer::{Optimizer, Share};
 use crate::run::{
-    Closed, Closing, Input, Plan, PlanOptions, RunOptions, Snapshot, Task, drop_path_draws, images,
+    Closed, Closing, Floats, Input, Plan, PlanOptions, RunOptions, Snapshot, Task, drop_path_draws, images,
     in_place_of_grn, plan, run,
 };
 use crate::summary::Summary;
@@ -193,10 +193,11 @@ impl Task for Finetuning {
         }
         let found = &mut self.choice.found;
         (found.val, found.val_ema) = (Some(measures), ema_measures);
-        let weights = || fcmae_model::tensors(closing.vs);
+        let weights = || (fcmae_model::tensors(closing.vs), closing.metadata.clone());
         self.choice.offer(closing, &measures, false, weights)?;
         if let (Some(ema), Some(measures)) = (&self.ema, &ema_measures) {
-            self.choice.offer(closing, measures, true, || ema.tensors())?;
+            let weights = || (ema.tensors(), ema.metadata(closing.metadata));
+            self.choice.offer(closing, measures, true, weights)?;
         }
         Ok(Some(Closed {
             held_out: Some(measures.loss),
@@ -207,18 +208,21 @@ impl Task for Finetuning {
         }))
     }
 
-    fn checkpoint_bytes(&self, parameters: u64) -> u64 {
-        // Weight and two moments, f32, and the average; the best weights are as many again, once.
-        parameters * if self.ema.is_some() { 16 } else { 12 }
+    fn floats(&self) -> Floats {
+        let average = u64::from(self.ema.is_some());
+        Floats {
+            checkpoint: 3 + average,
+            best: if self.held_out.is_some() { 1 + average } else { 0 },
+        }
     }
 
     fn metadata(&self) -> Result<Metadata> {
         best::metadata(&self.config)
     }
 
-    fn save(&mut self, snapshot: &mut Snapshot) {
+    fn save(&mut self, snapshot: &mut Snapshot, metadata: &Metadata) {
         if let Some(ema) = &self.ema {
-            snapshot.add_tensors(ema::FILE, ema.tensors(), Metadata::new());
+            snapshot.add_tensors(ema::FILE, ema.tensors(), ema.metadata(metadata));
         }
         self.choice.save(snapshot);
     }

@@ -205,7 +205,16 @@ fn a_classifier_learns_and_its_best_weights_are_kept() {
         assert_eq!(metadata["fcmae.class_names"], r#"["level","upright"]"#);
         assert_eq!(metadata["fcmae.image_size"], "[24,24]");
         assert_eq!(metadata["fcmae.step"], best.step.to_string());
+        assert_eq!(metadata.contains_key("fcmae.ema_decay"), file == "best-ema");
+        fcmae_checkpoint::verify(weights.parent().unwrap()).unwrap();
     }
+    let metadata = |name: &str| {
+        let file = config.run_folder().join("checkpoints/last").join(name);
+        read_safetensors(file).unwrap().1
+    };
+    let mut average = metadata("ema.safetensors");
+    assert_eq!(average.remove("fcmae.ema_decay").as_deref(), Some("0.8"));
+    assert_eq!(average, metadata("model.safetensors"));
     let lines = metrics(&config.run_folder());
     let last = lines.last().unwrap();
     assert_eq!(last["val"]["top1"].as_f64(), found.val.map(|val| val.top1));
@@ -362,6 +371,12 @@ fn a_run_that_gets_no_better_ends_early_and_is_finished() {
     let again = run(&config);
     assert_eq!((again.ending, again.epoch), (Ending::AlreadyFinished, 3));
     assert_eq!(again.finetuned.unwrap().best.unwrap().epoch, 1);
+    config.data.workers = 2; // decides nothing
+    assert_eq!(run(&config).ending, Ending::AlreadyFinished);
+    config.selection.patience = 3;
+    let patient = run(&config);
+    assert_eq!((patient.ending, patient.epoch), (Ending::Finished, 4));
+    assert!(patient.ended_early);
 }
 
 /// Columns of a manifest: probabilities, or several labels; both are learnt without a hitch.

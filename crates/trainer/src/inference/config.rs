@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{Precision, not_negative, positive};
 use crate::error::InputError;
+use crate::machine::Machine;
 
 /// The settings of `predict`, `evaluate`, `embed`, `probe` and `analyze`. What the weights' file says of its images and labels
 /// stands where nothing else is given.
@@ -112,12 +113,19 @@ impl InferenceConfig {
     pub fn validate(&self) -> Result<(), InputError> {
         let (linear, knn) = (&self.linear, &self.knn);
         self.data.validate_reading().map_err(InputError::section)?;
-        check(self.batch_size > 0, "batch_size", &self.batch_size, "at least 1")?;
         check(
-            self.crop_pct > 0.0 && self.crop_pct <= 1.0,
+            self.threads <= Machine::MAX_THREADS,
+            "threads",
+            &self.threads,
+            "at most 1024 (0 = one per core)",
+        )?;
+        check(self.batch_size > 0, "batch_size", &self.batch_size, "at least 1")?;
+        // An image is scaled to its size / `crop_pct`, of which the centre is looked at.
+        check(
+            (0.1..=1.0).contains(&self.crop_pct),
             "crop_pct",
             &self.crop_pct,
-            "above 0 and at most 1",
+            "from 0.1 to 1",
         )?;
         let level = self.bootstrap.level;
         check(
@@ -192,11 +200,13 @@ mod tests {
     #[test]
     fn every_bad_value_is_named() {
         type Change = fn(&mut InferenceConfig);
-        let cases: [(&str, Change); 11] = [
+        let cases: [(&str, Change); 13] = [
             ("data.image_size", |c| c.data.image_size = [0, 32]),
             ("data.mean", |c| c.data.mean = vec![0.5]),
             ("batch_size", |c| c.batch_size = 0),
             ("crop_pct", |c| c.crop_pct = f64::NAN),
+            ("crop_pct", |c| c.crop_pct = 1e-9),
+            ("threads", |c| c.threads = 3_000_000_000),
             ("bootstrap.level", |c| c.bootstrap.level = 1.0),
             ("linear.lr", |c| c.linear.lr = vec![0.1, -0.1]),
             ("linear.weight_decay", |c| c.linear.weight_decay.clear()),

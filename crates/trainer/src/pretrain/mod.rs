@@ -1,9 +1,11 @@
 //! Pre-training: the masked loss of an FCMAE, measured and pictured on held-out images.
 
+mod best;
 mod held_out;
 mod monitor;
 mod pictures;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -13,17 +15,17 @@ use fcmae_data::{Batch, Dataset, LoaderOptions, Report, Transform};
 use fcmae_masking::{PatchGrid, RandomMask};
 use fcmae_model::{Fcmae, Pass, Step};
 use fcmae_torch_ext::AdamW;
-
 use tch::{Device, Tensor, nn};
 
 use crate::config::PretrainConfig;
 use crate::optimizer::Optimizer;
 use crate::run::{
-    Closed, Closing, Input, Plan, PlanOptions, RunOptions, Task, drop_path_draws, images, in_place_of_grn,
-    key, plan, run,
+    Closed, Closing, Floats, Input, Plan, PlanOptions, RunOptions, Snapshot, Task, drop_path_draws, images,
+    in_place_of_grn, key, plan, run,
 };
 use crate::summary::Summary;
 
+use best::Best;
 use held_out::HeldOutImages;
 use monitor::Monitor;
 
@@ -56,6 +58,7 @@ pub(crate) struct Pretraining {
     grid: PatchGrid,
     held_out: HeldOutImages,
     monitor: Option<Monitor>,
+    best: Best,
     /// Whether the images are really held out; else training images stand in for the pictures.
     is_measured: bool,
     device: Device,
@@ -80,6 +83,7 @@ impl Task for Pretraining {
             grid: config.grid()?,
             monitor: Monitor::new(&config, &shown, input.device, report)?,
             held_out: HeldOutImages::new(&config, shown, input.device, report.clone())?,
+            best: Best::default(),
             is_measured: input.held_out.is_some(),
             device: input.device,
             config,
@@ -139,9 +143,10 @@ impl Task for Pretraining {
         let mut closed = Closed::default();
         if self.is_measured && closing.is_due(validation.every_epochs) {
             closed.held_out = self.held_out.loss(&self.model, closing.stop)?;
-            if closed.held_out.is_none() {
+            let Some(loss) = closed.held_out else {
                 return Ok(None);
-            }
+            };
+            self.best.offer(closing, loss)?;
         }
         if let Some(monitor) = self.monitor.as_mut().filter(|monitor| monitor.is_due(closing)) {
             let Some(watched) = monitor.watch(self.model.encoder(), closing.epoch, closing.stop)? else {
@@ -157,6 +162,21 @@ impl Task for Pretraining {
             pictures::write(closing.folder, closing.events, closing.epoch, closing.step, &rows)?;
         }
         Ok(Some(closed))
+    }
+
+    fn floats(&self) -> Floats {
+        Floats {
+            checkpoint: 3,
+            best: u64::from(self.is_measured),
+        }
+    }
+
+    fn save(&mut self, snapshot: &mut Snapshot, _metadata: &Metadata) {
+        self.best.save(snapshot);
+    }
+
+    fn load(&mut self, checkpoint: &Path) -> Result<()> {
+        self.best.load(checkpoint)
     }
 
     fn metadata(&self) -> Result<Metadata> {

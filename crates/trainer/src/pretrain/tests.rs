@@ -122,6 +122,8 @@ fn refusal(config: &PretrainConfig, start: Start) -> String {
 struct Left {
     weights: Tensors,
     moments: Tensors,
+    /// Absent where nothing is held out.
+    best: [Option<Vec<u8>>; 2],
     metrics: Vec<serde_json::Value>,
     pictures: Vec<Vec<u8>>,
 }
@@ -138,6 +140,8 @@ fn left(config: &PretrainConfig) -> Left {
     Left {
         weights: tensors("model.safetensors"),
         moments: tensors("optimizer.safetensors"),
+        best: ["best/model.safetensors", "last/best.json"]
+            .map(|name| fs::read(folder.join("checkpoints").join(name)).ok()),
         metrics: metrics(&folder),
         pictures: pictures.iter().map(|file| fs::read(file).unwrap()).collect(),
     }
@@ -157,6 +161,13 @@ fn a_run_leaves_what_a_run_folder_holds() {
         summary.held_out_loss.unwrap(),
     );
     assert!(last < first, "held-out loss {first} -> {last}");
+    let checkpoints = config.run_folder().join("checkpoints");
+    let best: serde_json::Value = fcmae_checkpoint::read_json(checkpoints.join("last/best.json")).unwrap();
+    let losses = metrics(&config.run_folder());
+    let losses = losses.iter().filter_map(|line| line["val_loss"].as_f64());
+    assert_eq!(best["loss"].as_f64(), losses.reduce(f64::min));
+    let (_, metadata) = read_safetensors(checkpoints.join("best/model.safetensors")).unwrap();
+    assert_eq!(metadata["fcmae.step"], best["step"].to_string());
 
     let left = left(&config);
     assert_eq!(left.metrics.len(), 9 + 3);
@@ -347,12 +358,39 @@ fn a_changed_config_is_refused_and_what_differs_is_listed() {
         message.contains("optimizer.lr") && message.contains("schedule.epochs"),
         "{message}"
     );
+    assert!(
+        message.contains("(--retune goes on with it); `schedule.epochs` was 3, is 2;"),
+        "{message}"
+    );
     assert!(!message.contains("log.every_steps"), "{message}");
     assert!(left(&config) == before);
 
     pictures(folder.path(), 15);
     let message = refusal(&config, Start::Continue);
     assert!(message.contains("the training images: were 12"), "{message}");
+}
+
+#[test]
+fn a_run_goes_on_with_another_rate_when_it_is_told_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = tiny(folder.path());
+    run(&config);
+    config.schedule.epochs = 4;
+    config.optimizer.lr = Some(1e-3);
+    let (watcher, news) = std::sync::mpsc::channel();
+    let options = RunOptions {
+        retune: true,
+        watcher: Some(watcher),
+        ..RunOptions::default()
+    };
+    let summary = pretrain(&config, &options).unwrap();
+    drop(options);
+    assert_eq!((summary.resumed_from, summary.step), (Some(9), 12));
+    let told = |news: News| matches!(news, News::Line(line) if line == "from here on: `optimizer.lr` was 0.003, is 0.001");
+    assert!(news.iter().any(told));
+    let rates = metrics(&config.run_folder());
+    assert!(rates.last().unwrap()["lr"].as_f64().unwrap() < 1e-3);
+    assert_eq!(run(&config).ending, Ending::AlreadyFinished); // that is its config now
 }
 
 #[test]

@@ -89,7 +89,8 @@ impl<T: Task> Run<T> {
         };
         bail!(
             "{told}; {saved}. `fcmae replay {}` runs the step again and finds where it goes wrong; lower `optimizer.lr`, \
-             lengthen `schedule.warmup_epochs`, set `optimizer.clip_grad` = 1.0, or {advice}",
+             lengthen `schedule.warmup_epochs`, or set `optimizer.clip_grad` = 1.0 (this run goes on so with --retune), or \
+             {advice}",
             self.folder.path().display()
         )
     }

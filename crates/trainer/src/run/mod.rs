@@ -4,6 +4,7 @@ mod bad_step;
 mod batches;
 mod input;
 mod introduction;
+mod kept;
 mod meter;
 mod network;
 mod plan;
@@ -39,6 +40,7 @@ use writer::Writer;
 pub(crate) use batches::{drop_path_draws, held_out_options, images};
 pub(crate) use input::Input;
 pub(crate) use introduction::in_place_of_grn;
+pub(crate) use kept::Kept;
 pub(crate) use plan::plan;
 pub use plan::{Plan, PlanOptions};
 pub use replay::{Replay, ReplayedBatch, Seen, replay};
@@ -47,14 +49,17 @@ pub(crate) use resume::decisive;
 #[cfg(test)]
 pub(crate) use saving::read_state;
 pub(crate) use saving::{MODEL, key};
-pub(crate) use task::{Closed, Closing, Task};
-pub(crate) use writer::{Snapshot, Weights};
+pub(crate) use task::{Closed, Closing, Floats, Task};
+pub(crate) use writer::Snapshot;
 
 /// How a run is started.
 #[derive(Debug, Clone, Default)]
 pub struct RunOptions {
     /// Whether an earlier run of the same folder is continued.
     pub start: Start,
+    /// Whether a run goes on with another learning rate (`lr`, `blr`, `min_lr`), warm-up or clipping than it began with;
+    /// otherwise these are refused, as is everything else that decides its weights.
+    pub retune: bool,
     /// How much is said on stderr.
     pub verbosity: Verbosity,
     /// Where everything that a run says goes instead of stderr, for a display of its own.

@@ -65,7 +65,8 @@ pub struct Plan {
     pub images_per_second: f64,
     /// Share of the time that was spent waiting for images, in `[0, 1]`.
     pub data_wait: f64,
-    /// Largest memory of the process, in MiB, where the system tells.
+    /// Largest memory of the process, in MiB, where the system tells: what was measured, and the copy that waits while
+    /// a checkpoint is written.
     pub peak_mib: Option<u64>,
     /// Memory that there is for it, in MiB; not known of a GPU.
     pub memory_mib: Option<u64>,
@@ -79,6 +80,8 @@ pub struct Plan {
     pub checkpoint_mib: u64,
     /// Checkpoints that lie on disk at one time: those kept, and one being written.
     pub checkpoints: usize,
+    /// Size of the best weights, which are kept beside them, in MiB.
+    pub best_mib: u64,
     /// What is free where they would lie, in MiB.
     pub free_mib: u64,
 }
@@ -98,13 +101,18 @@ pub(crate) fn plan<T: Task>(config: &T::Config, options: &PlanOptions) -> Result
         network: Network::new(vs, optimizer),
         task,
     };
+    let copy = if input.device.is_cuda() {
+        0
+    } else {
+        (disk.checkpoint + disk.best) >> 20
+    };
     let memory = if input.device.is_cuda() {
         None
     } else {
         options.memory_mib.or_else(memory)
     };
     if let Some(most) = memory {
-        trial.refuse_large_batch(most)?;
+        trial.refuse_large_batch(most, copy)?;
     }
     reset_peak_memory();
     let taken = trial.measure(settings.train, options.steps)?;
@@ -121,13 +129,14 @@ pub(crate) fn plan<T: Task>(config: &T::Config, options: &PlanOptions) -> Result
         step_seconds,
         images_per_second: images as f64 / step_seconds,
         data_wait: taken.waited.as_secs_f64() / taken.whole().as_secs_f64(),
-        peak_mib: peak_memory(),
+        peak_mib: peak_memory().map(|peak| peak + copy),
         memory_mib: memory,
         epochs: settings.schedule.epochs,
         steps,
         seconds: steps as f64 * step_seconds,
         checkpoint_mib: disk.checkpoint.div_ceil(1 << 20),
         checkpoints: disk.checkpoints,
+        best_mib: disk.best.div_ceil(1 << 20),
         free_mib: disk.free >> 20,
     })
 }
@@ -137,19 +146,23 @@ struct Disk {
     /// Bytes of one.
     checkpoint: u64,
     checkpoints: usize,
+    /// Bytes of the best weights.
+    best: u64,
     free: u64,
 }
 
 impl Disk {
     /// Refuses a disk that they would not fit on.
     fn find<T: Task>(task: &T, vs: &nn::VarStore, folder: &Path, keep: usize) -> Result<Disk> {
+        let (floats, parameters) = (task.floats(), parameters(vs));
         let disk = Disk {
-            checkpoint: task.checkpoint_bytes(parameters(vs) as u64),
+            checkpoint: floats.checkpoint_bytes(parameters),
             checkpoints: keep.saturating_add(1),
+            best: floats.best_bytes(parameters),
             free: free_space(folder)?,
         };
-        let needed = disk.checkpoint.saturating_mul(disk.checkpoints as u64);
-        refuse_full_disk(folder, disk.free, needed)?;
+        let checkpoints = disk.checkpoint.saturating_mul(disk.checkpoints as u64);
+        refuse_full_disk(folder, disk.free, checkpoints.saturating_add(disk.best))?;
         Ok(disk)
     }
 }
@@ -225,8 +238,9 @@ impl<T: Task> Trial<'_, T> {
         Ok(())
     }
 
-    /// Refuses batches that would not fit into `most` MiB, before one is tried: two small ones show what an image takes.
-    fn refuse_large_batch(&mut self, most: u64) -> Result<()> {
+    /// Refuses batches that would not fit into `most` MiB beside the `copy` MiB that a checkpoint takes while it is
+    /// written, before one is tried: two small ones show what an image takes.
+    fn refuse_large_batch(&mut self, most: u64, copy: u64) -> Result<()> {
         let wanted = self.input.settings.train.batch_size;
         if wanted < WORTH_AN_ESTIMATE {
             return Ok(());
@@ -235,7 +249,7 @@ impl<T: Task> Trial<'_, T> {
         let (Some(a), Some(b)) = (self.peak_of(small)?, self.peak_of(2 * small)?) else {
             return Ok(()); // the system does not tell
         };
-        let line = Line::through((small, a), (2 * small, b));
+        let line = Line::through((small, a + copy), (2 * small, b + copy));
         Ok(line.refuse(wanted, most)?)
     }
 

@@ -94,7 +94,7 @@ impl<T: Task> Run<T> {
         let input = Input::check(config, options.start)?;
         T::check(&input, !has_checkpoint(&input.settings.run_folder())?)?;
         let progress = Progress::new(options.verbosity, options.watcher.clone());
-        let standing = Standing::find(&input, options.start, &progress)?;
+        let standing = Standing::find(&input, options, &progress)?;
         if standing.state.is_finished(input.settings.schedule.epochs) {
             return Ok(Prepared::Finished(Box::new(standing.finished::<T>(&input)?)));
         }
@@ -219,7 +219,8 @@ fn has_checkpoint(run: &Path) -> Result<bool> {
 
 impl Standing {
     /// Locks the folder, finds its newest checkpoint, and checks that it is of this run.
-    fn find<C: RunConfig>(input: &Input<C>, start: Start, progress: &Progress) -> Result<Standing> {
+    fn find<C: RunConfig>(input: &Input<C>, options: &RunOptions, progress: &Progress) -> Result<Standing> {
+        let start = options.start;
         let config = &input.settings;
         let nothing = |folder: &Path| InputError::NothingToResume {
             folder: folder.to_owned(),
@@ -234,7 +235,7 @@ impl Standing {
             checkpoints.settle(found.step)?;
         }
         let state = match &found {
-            Some(found) => continued(found, input, &folder, progress)?,
+            Some(found) => continued(found, input, &folder, progress, options.retune)?,
             None if start == Start::Resume => return Err(nothing(folder.path()).into()),
             None => input.beginning.clone(),
         };
@@ -254,9 +255,13 @@ impl Standing {
     ) -> Result<(T, Network, Vec<String>)> {
         let vs = nn::VarStore::new(input.device);
         let mut task = T::new(input, &vs, report)?;
-        let bytes = task.checkpoint_bytes(parameters(&vs) as u64);
+        let (floats, parameters) = (task.floats(), parameters(&vs));
+        let checkpoints = self.space_needed(
+            floats.checkpoint_bytes(parameters),
+            input.settings.checkpoint.keep,
+        )?;
         self.folder
-            .require_space(self.space_needed(bytes, input.settings.checkpoint.keep)?)?;
+            .require_space(checkpoints.saturating_add(floats.best_bytes(parameters)))?;
         let optimizer = task.optimizer(&vs)?;
         let mut network = Network::new(vs, optimizer);
         let news = match &self.found {
@@ -319,12 +324,12 @@ fn continued<C: RunConfig>(
     input: &Input<C>,
     folder: &RunFolder,
     progress: &Progress,
+    retune: bool,
 ) -> Result<State> {
     found.warnings.iter().for_each(|warning| progress.warn(warning));
     let (before, now) = (saving::read_state(&found.path)?, input.beginning.clone());
-    for news in resume::check(folder.path(), &before, &input.config, &now.data)? {
-        progress.line(&news);
-    }
+    let changes = resume::check(folder.path(), &before, &input.config, &now.data, retune)?;
+    changes.news.iter().for_each(|news| progress.line(news));
     let differences = before.machine.differences(&now.machine);
     if !differences.is_empty() {
         progress.warn(&format!(
@@ -333,6 +338,7 @@ fn continued<C: RunConfig>(
         ));
     }
     Ok(State {
+        ended_early: before.ended_early && !changes.patience,
         machine: now.machine,
         config: now.config,
         ..before

@@ -55,10 +55,14 @@ impl<T: Task> Run<T> {
 
     pub(super) fn report_epoch(&mut self, record: &EpochRecord) -> Result<()> {
         self.write_metrics(&Record::Epoch(record.clone()))?;
-        self.events
-            .scalar("epoch/train_loss", record.step, record.train_loss)?;
-        if let Some(loss) = record.val_loss {
-            self.events.scalar("epoch/held_out_loss", record.step, loss)?;
+        let losses = [
+            ("epoch/train_loss", record.train_loss),
+            ("epoch/held_out_loss", record.val_loss),
+        ];
+        for (tag, loss) in losses {
+            if let Some(loss) = loss {
+                self.events.scalar(tag, record.step, loss)?;
+            }
         }
         for (part, measures) in [("val", &record.val), ("val_ema", &record.val_ema)] {
             for (name, value) in measures.iter().flat_map(Measures::named) {
@@ -113,9 +117,11 @@ impl<T: Task> Run<T> {
 }
 
 fn describe(record: &EpochRecord, epochs: u64) -> String {
-    let mut text = format!("epoch {}/{epochs} · loss {:.4}", record.epoch, record.train_loss);
-    if let Some(loss) = record.val_loss {
-        text += &format!(" · held-out {loss:.4}");
+    let mut text = format!("epoch {}/{epochs}", record.epoch);
+    for (name, loss) in [("loss", record.train_loss), ("held-out", record.val_loss)] {
+        if let Some(loss) = loss {
+            text += &format!(" · {name} {loss:.4}");
+        }
     }
     for (part, measures) in [("", &record.val), (" averaged", &record.val_ema)] {
         if let Some(measures) = measures {

@@ -10,7 +10,7 @@ use crate::state::{DataStamp, State};
 
 /// Keys that never change a weight (`name` and `output_dir` only find the folder), or whose effect is warned of
 /// by [`Machine`](crate::Machine): a run may go on with other values of these.
-const FREE: [&str; 15] = [
+const FREE: [&str; 16] = [
     "name",
     "output_dir",
     "device",
@@ -23,14 +23,33 @@ const FREE: [&str; 15] = [
     "data.cache",
     "data.cache_mib",
     "guard.", // as `on_error`
+    PATIENCE, // it decides when the run ends
     "checkpoint.",
     "log.",
     "monitor.",
 ];
 
+const PATIENCE: &str = "selection.patience";
+
+/// Keys that steer the optimizer: a run may go on with other values when it is told to (`retune`).
+const STEERING: [&str; 5] = [
+    "optimizer.lr",
+    "optimizer.blr",
+    "optimizer.clip_grad",
+    "schedule.warmup_epochs",
+    "schedule.min_lr",
+];
+
+/// What changed since a checkpoint, and may.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Changes {
+    /// A sentence about each change worth knowing: a longer schedule, and with `retune` what steers the optimizer.
+    pub(crate) news: Vec<String>,
+    /// Whether a run that ended early, for want of better weights, has another patience now.
+    pub(crate) patience: bool,
+}
+
 /// Checks that the checkpoint's run is the one that `config` describes, and on the same images.
-///
-/// Returns a sentence about each change that is allowed and worth knowing: a longer schedule.
 ///
 /// # Errors
 /// [`InputError::Changed`] lists what differs; a state file of another version.
@@ -39,7 +58,8 @@ pub(crate) fn check<C: RunConfig>(
     before: &State,
     config: &C,
     data: &DataStamp,
-) -> Result<Vec<String>> {
+    retune: bool,
+) -> Result<Changes> {
     ensure!(
         before.version == State::VERSION,
         "run folder {}: its state is of version {}, this program reads version {}; use another `name`",
@@ -52,12 +72,19 @@ pub(crate) fn check<C: RunConfig>(
         .and_then(|resolved| resolved.parse())
         .context("the config of a checkpoint")?;
     let written_today = fcmae_config::to_toml(&earlier)?; // with the keys that did not exist when it was written
-    let (mut differing, mut news) = (Vec::new(), Vec::new());
+    let (mut differing, mut changes) = (Vec::new(), Changes::default());
+    let news = &mut changes.news;
     for difference in differences(&written_today, &now)? {
         if difference.key == "schedule.epochs" {
             let epochs = |config: &C| config.settings().schedule.epochs;
             let (earlier, later) = (epochs(&earlier), epochs(config));
             if later > earlier {
+                if before.ended_early {
+                    news.push(
+                        "the run ended early, as nothing got better: raise `selection.patience` too, or it ends again"
+                            .to_owned(),
+                    );
+                }
                 news.push(format!(
                     "the run is extended from {earlier} to {later} epochs: from here on the learning rate follows the \
                      longer schedule"
@@ -65,7 +92,13 @@ pub(crate) fn check<C: RunConfig>(
                 continue;
             }
         }
-        if !FREE.iter().any(|free| is_free(free, &difference.key)) {
+        changes.patience |= difference.key == PATIENCE;
+        let is_steering = STEERING.contains(&difference.key.as_str());
+        if is_steering && retune {
+            news.push(format!("from here on: {difference}"));
+        } else if is_steering {
+            differing.push(format!("{difference} (--retune goes on with it)"));
+        } else if !FREE.iter().any(|free| is_free(free, &difference.key)) {
             differing.push(difference.to_string());
         }
     }
@@ -76,7 +109,7 @@ pub(crate) fn check<C: RunConfig>(
         ));
     }
     if differing.is_empty() {
-        return Ok(news);
+        return Ok(changes);
     }
     Err(InputError::Changed {
         folder: folder.to_owned(),
@@ -150,14 +183,10 @@ mod tests {
         };
         let machine = Machine::set_up(Device::Cpu, 1, Kind::Float);
         let state = State::new(0, 1, images.clone(), machine, older);
-        assert!(
-            check(Path::new("run"), &state, &config, &images)
-                .unwrap()
-                .is_empty()
-        );
+        assert!(check(Path::new("run"), &state, &config, &images, false).unwrap() == Changes::default());
         let mut other = config;
         other.decoder.depth = 2;
-        let message = check(Path::new("run"), &state, &other, &images)
+        let message = check(Path::new("run"), &state, &other, &images, false)
             .unwrap_err()
             .to_string();
         assert!(

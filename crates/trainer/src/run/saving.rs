@@ -68,10 +68,10 @@ pub(crate) fn snapshot<T: Task>(
         .collect();
     let mut snapshot = Snapshot::new(state.step);
     let metadata = metadata(task, state, class_names)?;
+    task.save(&mut snapshot, &metadata);
     snapshot.add_tensors(MODEL, fcmae_model::tensors(&network.vs), metadata);
     snapshot.add_tensors(OPTIMIZER, moments, Metadata::new());
     snapshot.add_json(STATE, state.clone());
-    task.save(&mut snapshot);
     Ok(snapshot)
 }
 

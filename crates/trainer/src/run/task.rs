@@ -56,12 +56,8 @@ pub(crate) trait Task: Sized {
     /// Measures and pictures the epoch whose last step is done; `None` if it was stopped on the way.
     fn close_epoch(&mut self, closing: &mut Closing) -> Result<Option<Closed>>;
 
-    /// Bytes that one checkpoint takes, about, with this number of parameters.
-    fn checkpoint_bytes(&self, parameters: u64) -> u64 {
-        /// Weight and two moments, f32.
-        const BYTES: u64 = 12;
-        parameters * BYTES
-    }
+    /// What is kept of each parameter.
+    fn floats(&self) -> Floats;
 
     /// What the weights' file says beside the config and the names of the classes.
     fn metadata(&self) -> Result<Metadata> {
@@ -69,7 +65,9 @@ pub(crate) trait Task: Sized {
     }
 
     /// Adds to a checkpoint what only this task has; it is not asked twice for the same.
-    fn save(&mut self, _snapshot: &mut Snapshot) {}
+    ///
+    /// `metadata` is that of the weights.
+    fn save(&mut self, _snapshot: &mut Snapshot, _metadata: &Metadata) {}
 
     /// Takes that from a checkpoint.
     fn load(&mut self, _checkpoint: &Path) -> Result<()> {
@@ -82,6 +80,27 @@ pub(crate) trait Task: Sized {
     /// Adds to the summary what only this task has, from the run's newest checkpoint (`None`: there is none).
     fn summarise(_config: &Self::Config, _checkpoint: Option<&Path>, _summary: &mut Summary) -> Result<()> {
         Ok(())
+    }
+}
+
+/// Numbers (f32) that are kept of each parameter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Floats {
+    /// In a checkpoint: the weight, two moments, perhaps an average. As many are in memory while it is written.
+    pub(crate) checkpoint: u64,
+    /// Beside the checkpoints: the best weights, in memory until they are written.
+    pub(crate) best: u64,
+}
+
+impl Floats {
+    /// Bytes of a checkpoint, about.
+    pub(crate) fn checkpoint_bytes(self, parameters: usize) -> u64 {
+        4 * self.checkpoint * parameters as u64
+    }
+
+    /// Bytes of the best weights, about.
+    pub(crate) fn best_bytes(self, parameters: usize) -> u64 {
+        4 * self.best * parameters as u64
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::thread::{Builder, JoinHandle};
 
 use anyhow::{Context, Result};
-use fcmae_checkpoint::{CheckpointError, CheckpointFolder, Metadata, Staging, Tensors, write_safetensors};
+use fcmae_checkpoint::{CheckpointError, CheckpointFolder, Metadata, Staging, Tensors, write_listed};
 use serde::Serialize;
 
 /// All that a checkpoint will hold, in plain memory: nothing that training goes on to change.
@@ -15,7 +15,7 @@ pub(crate) struct Snapshot {
     beside: Vec<Weights>,
 }
 
-/// Weights that outlive the checkpoints, the best ones; the folder of the file is there.
+/// Weights that outlive the checkpoints, the best ones; the file is alone in its folder, which is there.
 pub(crate) struct Weights {
     pub(crate) file: PathBuf,
     pub(crate) tensors: Tensors,
@@ -55,7 +55,7 @@ impl Snapshot {
     /// Writes all files, each freed when it is written, and makes them a checkpoint.
     pub(crate) fn write(self, folder: &CheckpointFolder) -> Result<PathBuf, CheckpointError> {
         for weights in self.beside {
-            write_safetensors(&weights.file, &weights.tensors, &weights.metadata)?;
+            write_listed(&weights.file, &weights.tensors, &weights.metadata)?;
         }
         let staging = folder.begin(self.step)?;
         self.files.into_iter().try_for_each(|write| write(&staging))?;
@@ -143,6 +143,8 @@ mod tests {
     use std::fs;
     use std::sync::mpsc::{Receiver, channel};
 
+    use fcmae_checkpoint::verify;
+
     use super::*;
 
     /// A snapshot that is written when `gate` opens.
@@ -197,15 +199,17 @@ mod tests {
             tensors: Tensors::new(),
             metadata: Metadata::new(),
         };
-        let file = folder.root().join("best.safetensors");
+        let file = folder.root().join("best/model.safetensors");
+        fs::create_dir(folder.root().join("best")).unwrap();
         let mut snapshot = plain(1);
         snapshot.add_beside(best(file.clone()));
         snapshot.write(&folder).unwrap();
         assert!(file.is_file());
+        verify(folder.root().join("best")).unwrap();
         let mut snapshot = plain(2);
         snapshot.add_beside(best(file.join("below-a-file.safetensors")));
         let message = snapshot.write(&folder).unwrap_err().to_string();
-        assert!(message.contains("below-a-file"), "{message}");
+        assert!(message.contains("cannot be written"), "{message}");
         assert_eq!(steps(&folder), [1]);
     }
 

@@ -295,7 +295,7 @@ mod tests {
         let record = EpochRecord {
             step: 50,
             epoch: 1,
-            train_loss: 0.7,
+            train_loss: Some(0.7),
             val_loss: Some(0.625),
             val: None,
             val_ema: None,
