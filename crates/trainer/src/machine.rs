@@ -84,7 +84,16 @@ pub struct Machine {
 
 impl Machine {
     /// What configs may ask for; no machine has as many cores.
-    pub(crate) const MAX_THREADS: usize = 1024;
+    const MAX_THREADS: usize = 1024;
+
+    /// Refuses more threads than that.
+    pub(crate) fn check_threads(threads: usize) -> Result<(), InputError> {
+        if threads <= Machine::MAX_THREADS {
+            return Ok(());
+        }
+        let message = format!("is {threads}; use at most 1024 (0 = one per core)");
+        Err(InputError::config("threads", message))
+    }
 
     /// Sets libtorch's number of threads (0 = one per core, at most 1024) for this thread's work, and says what is
     /// there for activations of `kind`.

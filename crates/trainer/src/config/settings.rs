@@ -73,12 +73,7 @@ impl Settings {
     pub(crate) fn validate(&self) -> Result<(), InputError> {
         check_name(&self.name)?;
         check(fits_toml(self.seed), "seed", &self.seed, "a number below 2^63")?;
-        check(
-            self.threads <= Machine::MAX_THREADS,
-            "threads",
-            &self.threads,
-            "at most 1024 (0 = one per core)",
-        )?;
+        Machine::check_threads(self.threads)?;
         self.device.parse::<DeviceChoice>()?;
         self.model.validate().map_err(InputError::section)?;
         self.data.validate().map_err(InputError::section)?;

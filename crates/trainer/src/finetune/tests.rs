@@ -373,6 +373,33 @@ fn a_run_that_gets_no_better_ends_early_and_is_finished() {
     assert_eq!(again.finetuned.unwrap().best.unwrap().epoch, 1);
     config.data.workers = 2; // decides nothing
     assert_eq!(run(&config).ending, Ending::AlreadyFinished);
+    let (watcher, news) = std::sync::mpsc::channel();
+    let longer = FinetuneConfig {
+        schedule: FinetuneScheduleConfig {
+            epochs: config.schedule.epochs + 1,
+            ..config.schedule
+        },
+        ..config.clone()
+    };
+    let options = RunOptions {
+        watcher: Some(watcher),
+        ..RunOptions::default()
+    };
+    let summary = finetune(&longer, &options).unwrap();
+    drop(options);
+    assert_eq!(summary.ending, Ending::AlreadyFinished);
+    let lines = news.iter().filter_map(|news| match news {
+        crate::progress::News::Line(line) => Some(line),
+        _ => None,
+    });
+    let lines: Vec<String> = lines.collect();
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.contains("with more `selection.patience` it goes on")),
+        "{lines:?}"
+    );
+    assert!(!lines.iter().any(|line| line.contains("extended")), "{lines:?}");
     config.selection.patience = 3;
     let patient = run(&config);
     assert_eq!((patient.ending, patient.epoch), (Ending::Finished, 4));

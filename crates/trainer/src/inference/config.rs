@@ -113,12 +113,7 @@ impl InferenceConfig {
     pub fn validate(&self) -> Result<(), InputError> {
         let (linear, knn) = (&self.linear, &self.knn);
         self.data.validate_reading().map_err(InputError::section)?;
-        check(
-            self.threads <= Machine::MAX_THREADS,
-            "threads",
-            &self.threads,
-            "at most 1024 (0 = one per core)",
-        )?;
+        Machine::check_threads(self.threads)?;
         check(self.batch_size > 0, "batch_size", &self.batch_size, "at least 1")?;
         // An image is scaled to its size / `crop_pct`, of which the centre is looked at.
         check(

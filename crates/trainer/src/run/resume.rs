@@ -72,27 +72,28 @@ pub(crate) fn check<C: RunConfig>(
         .and_then(|resolved| resolved.parse())
         .context("the config of a checkpoint")?;
     let written_today = fcmae_config::to_toml(&earlier)?; // with the keys that did not exist when it was written
-    let (mut differing, mut changes) = (Vec::new(), Changes::default());
-    let news = &mut changes.news;
-    for difference in differences(&written_today, &now)? {
+    let all = differences(&written_today, &now)?;
+    let mut changes = Changes {
+        patience: all.iter().any(|difference| difference.key == PATIENCE),
+        ..Changes::default()
+    };
+    let (mut differing, news) = (Vec::new(), &mut changes.news);
+    for difference in all {
         if difference.key == "schedule.epochs" {
             let epochs = |config: &C| config.settings().schedule.epochs;
             let (earlier, later) = (epochs(&earlier), epochs(config));
             if later > earlier {
-                if before.ended_early {
-                    news.push(
-                        "the run ended early, as nothing got better: raise `selection.patience` too, or it ends again"
-                            .to_owned(),
-                    );
-                }
-                news.push(format!(
-                    "the run is extended from {earlier} to {later} epochs: from here on the learning rate follows the \
-                     longer schedule"
-                ));
+                news.push(if before.ended_early && !changes.patience {
+                    "the run ended early, as nothing got better; with more `selection.patience` it goes on".to_owned()
+                } else {
+                    format!(
+                        "the run is extended from {earlier} to {later} epochs: from here on the learning rate follows \
+                         the longer schedule"
+                    )
+                });
                 continue;
             }
         }
-        changes.patience |= difference.key == PATIENCE;
         let is_steering = STEERING.contains(&difference.key.as_str());
         if is_steering && retune {
             news.push(format!("from here on: {difference}"));
