@@ -57,7 +57,8 @@ fn weights_go_around_all_programs_and_come_back_with_the_same_bytes() {
 #[test]
 fn a_run_is_converted_with_its_decoder_and_back() {
     let place = Place::new();
-    let _ = place.run(&["pretrain", "tiny.toml", "--quiet"]).ended(0);
+    let pretrain = ["pretrain", "tiny.toml", "--quiet", "--set", "data.crop_pct=0.75"];
+    let _ = place.run(&pretrain).ended(0);
     let report = place
         .run(&["convert", "runs/tiny", "--to", "official", "o.pth", "--json"])
         .ended(0)
@@ -75,11 +76,12 @@ fn a_run_is_converted_with_its_decoder_and_back() {
     assert_eq!(tensors(&place, "back.safetensors"), tensors(&place, "runs/tiny"));
     let ran = place.run(&["convert", "runs/tiny", "--to", "hf", "h"]).ended(0);
     assert!(ran.stdout.contains("hf has no place for the decoder"), "{ran:?}");
-    // grey images of 32 px, as the run had them
+    // grey images of 32 px, cut out as the run had them
     let preprocessor: serde_json::Value =
         serde_json::from_str(&place.text("h/preprocessor_config.json")).unwrap();
     assert_eq!(preprocessor["image_mean"], serde_json::json!([0.5]));
     assert_eq!(preprocessor["size"]["shortest_edge"], 32);
+    assert_eq!(preprocessor["crop_pct"], 0.75);
     // with its config, a converted file is a run's file still
     let _ = place
         .run(&["convert", "runs/tiny", "--to", "native", "n.safetensors"])

@@ -8,6 +8,7 @@ use crate::decode::{DecodeOptions, JpegDecoder};
 use crate::error::DataError;
 use crate::image::Color;
 use crate::source::is_collection;
+use crate::transform::Transform;
 
 /// Where images come from and how they become numbers (`[data]`).
 ///
@@ -31,6 +32,9 @@ pub struct DataConfig {
     /// Height and width of what the network sees, in pixels. A single number means a square.
     #[serde(deserialize_with = "side_or_sides")]
     pub image_size: [usize; 2],
+    /// What evaluation sees below 384 px: the image is scaled until it just covers `image_size / crop_pct`, then the
+    /// centre is cut out. From 0.1 to 1; 1 keeps the whole of a square image. Default: the reference's 224 / 256.
+    pub crop_pct: f64,
     /// Channels of what the network sees: `rgb` or `grey`.
     pub color: Color,
     /// Mean of each channel, with pixels in `[0, 1]`. Default: ImageNet's.
@@ -86,6 +90,7 @@ impl Default for DataConfig {
             path: None,
             split: "train".to_owned(),
             image_size: [224, 224],
+            crop_pct: Transform::CROP_PCT,
             color: Color::Rgb,
             mean: vec![0.485, 0.456, 0.406],
             std: vec![0.229, 0.224, 0.225],
@@ -124,6 +129,12 @@ impl DataConfig {
             "data.image_size",
             format!("[{height}, {width}]"),
             || "sides must be from 1 to 65536 pixels".to_owned(),
+        )?;
+        ensure(
+            (0.1..=1.0).contains(&self.crop_pct),
+            "data.crop_pct",
+            self.crop_pct.to_string(),
+            || "must be from 0.1 to 1".to_owned(),
         )?;
         self.check_channels("data.mean", &self.mean)?;
         self.check_channels("data.std", &self.std)?;
@@ -179,6 +190,15 @@ impl DataConfig {
         } else {
             (None, Some(source.to_owned()))
         };
+    }
+
+    /// How evaluation sees an image.
+    #[must_use]
+    pub fn eval_transform(&self) -> Transform {
+        Transform::Eval {
+            size: self.image_size,
+            crop_pct: self.crop_pct,
+        }
     }
 
     /// What decoding needs to know.
@@ -305,6 +325,8 @@ mod tests {
             ("", "data.path"),
             ("path = 'x'\nimage_size = 0", "data.image_size"),
             ("path = 'x'\nimage_size = 119906842624", "data.image_size"), // found by `cargo xtask fuzz`
+            ("path = 'x'\ncrop_pct = nan", "data.crop_pct"),
+            ("path = 'x'\ncrop_pct = 1.1", "data.crop_pct"),
             ("path = 'x'\ncolor = 'grey'", "data.mean"),
             ("path = 'x'\nmean = [0.1, 0.1, nan]", "data.mean"),
             ("path = 'x'\nstd = [0.1, 0.1, 0.0]", "data.std"),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use fcmae_analysis::{PixelStatistics, Reconstruction, reconstruct};
-use fcmae_data::{DataConfig, DataError, Image, Normalize, Transform};
+use fcmae_data::{DataConfig, DataError, Image, Normalize};
 use fcmae_masking::{PatchGrid, PatchMask};
 use fcmae_model::{Fcmae, Step};
 use fcmae_random::{Purpose, Stream};
@@ -30,7 +30,7 @@ impl Images {
         config: &DataConfig,
         device: Device,
     ) -> Result<Images> {
-        let transform = Transform::eval(config.image_size);
+        let transform = config.eval_transform();
         let normalize = Normalize::new(&config.mean, &config.std);
         let [height, width] = config.image_size;
         let (mut pixels, mut ids) = (Vec::new(), Vec::new());

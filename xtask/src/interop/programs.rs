@@ -47,7 +47,7 @@ impl Fcmae {
         let mut command = Command::new(&self.0);
         command.arg("predict").arg(weights).arg(folder.join("pictures"));
         command.arg("--json");
-        for setting in ["crop_pct=1", "precision=f32", "device=cpu"] {
+        for setting in ["data.crop_pct=1", "precision=f32", "device=cpu"] {
             command.args(["--set", setting]);
         }
         let text = said(&mut command)?;

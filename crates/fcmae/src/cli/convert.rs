@@ -186,9 +186,9 @@ fn trained_with(weights: &Weights) -> Preprocessing {
         None => imagenet,
         Some(Trained { data }) => Preprocessing {
             image_size: data.image_size[0].min(data.image_size[1]),
+            crop_pct: data.crop_pct,
             mean: data.mean,
             std: data.std,
-            ..imagenet
         },
     }
 }
@@ -203,6 +203,9 @@ fn described(weights: &Weights, mut preprocessing: Preprocessing) -> Preprocessi
     }
     if let Some([height, width]) = value::<[usize; 2]>(weights, "fcmae.image_size") {
         preprocessing.image_size = height.min(width);
+    }
+    if let Some(crop_pct) = value(weights, "fcmae.crop_pct") {
+        preprocessing.crop_pct = crop_pct;
     }
     if let (Some(mean), Some(std)) = (value(weights, "fcmae.mean"), value(weights, "fcmae.std")) {
         (preprocessing.mean, preprocessing.std) = (mean, std);

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use fcmae_checkpoint::{Metadata, Tensors, read_json};
-use fcmae_data::Transform;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{FinetuneConfig, Metric, SelectionConfig};
@@ -181,10 +180,7 @@ pub(super) fn metadata(config: &FinetuneConfig) -> Result<Metadata> {
         (key::COLOR.to_owned(), serde_json::to_string(&data.color)?),
         (key::MEAN.to_owned(), serde_json::to_string(&data.mean)?),
         (key::STD.to_owned(), serde_json::to_string(&data.std)?),
-        (
-            key::CROP_PCT.to_owned(),
-            serde_json::to_string(&Transform::CROP_PCT)?,
-        ),
+        (key::CROP_PCT.to_owned(), serde_json::to_string(&data.crop_pct)?),
     ]);
     metadata.extend(alternative.map(|response| (key::RESPONSE.to_owned(), response)));
     Ok(metadata)

@@ -1,7 +1,7 @@
 //! How trained weights are used: images, labels, batches, the settings of measures and probes.
 
 use fcmae_analysis::Bootstrap;
-use fcmae_data::{DataConfig, LabelConfig, Transform};
+use fcmae_data::{DataConfig, LabelConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Precision, not_negative, positive};
@@ -23,8 +23,6 @@ pub struct InferenceConfig {
     pub threads: usize,
     /// Images that go through the network at once, at least 1.
     pub batch_size: usize,
-    /// Below 384 px: share of the covering image that is cut out, in `(0, 1]` (fact sheet §3.8).
-    pub crop_pct: f64,
     /// The part of the data set that `evaluate`, `probe` and `analyze` measure on.
     pub test_split: String,
     /// Where the images come from and how they become numbers.
@@ -73,7 +71,6 @@ impl Default for InferenceConfig {
             precision: Precision::default(),
             threads: 0,
             batch_size: 32,
-            crop_pct: Transform::CROP_PCT,
             test_split: "test".to_owned(),
             data: DataConfig::default(),
             labels: LabelConfig::default(),
@@ -115,13 +112,6 @@ impl InferenceConfig {
         self.data.validate_reading().map_err(InputError::section)?;
         Machine::check_threads(self.threads)?;
         check(self.batch_size > 0, "batch_size", &self.batch_size, "at least 1")?;
-        // An image is scaled to its size / `crop_pct`, of which the centre is looked at.
-        check(
-            (0.1..=1.0).contains(&self.crop_pct),
-            "crop_pct",
-            &self.crop_pct,
-            "from 0.1 to 1",
-        )?;
         let level = self.bootstrap.level;
         check(
             level > 0.0 && level < 1.0,
@@ -171,14 +161,6 @@ impl InferenceConfig {
             "above 0",
         )
     }
-
-    /// The evaluation transform (fact sheet §3.8).
-    pub(super) fn transform(&self) -> Transform {
-        Transform::Eval {
-            size: self.data.image_size,
-            crop_pct: self.crop_pct,
-        }
-    }
 }
 
 fn check(ok: bool, key: &'static str, got: &impl std::fmt::Debug, expected: &str) -> Result<(), InputError> {
@@ -199,8 +181,8 @@ mod tests {
             ("data.image_size", |c| c.data.image_size = [0, 32]),
             ("data.mean", |c| c.data.mean = vec![0.5]),
             ("batch_size", |c| c.batch_size = 0),
-            ("crop_pct", |c| c.crop_pct = f64::NAN),
-            ("crop_pct", |c| c.crop_pct = 1e-9),
+            ("data.crop_pct", |c| c.data.crop_pct = f64::NAN),
+            ("data.crop_pct", |c| c.data.crop_pct = 1e-9),
             ("threads", |c| c.threads = 3_000_000_000),
             ("bootstrap.level", |c| c.bootstrap.level = 1.0),
             ("linear.lr", |c| c.linear.lr = vec![0.1, -0.1]),

@@ -58,20 +58,18 @@ pub(super) fn describe(weights: &Weights) -> Result<Described> {
     };
     let mut labels = run.labels;
     labels.fraction = 1.0; // of training, not of what comes after
-    let mut crop_pct = InferenceConfig::default().crop_pct;
     let mut class_names = Vec::new();
     read(weights, "fcmae.image_size", &mut data.image_size)?;
     read(weights, "fcmae.color", &mut data.color)?;
     read(weights, "fcmae.mean", &mut data.mean)?;
     read(weights, "fcmae.std", &mut data.std)?;
-    read(weights, "fcmae.crop_pct", &mut crop_pct)?;
+    read(weights, "fcmae.crop_pct", &mut data.crop_pct)?;
     read(weights, "fcmae.labels", &mut labels.kind)?;
     read(weights, "fcmae.class_names", &mut class_names)?;
     data.val_fraction = 0.0;
     Ok(Described {
         is_sigmoid: labels.kind == LabelKind::MultiLabel || run.loss.sigmoid,
         config: InferenceConfig {
-            crop_pct,
             precision: run.precision,
             data,
             labels,

@@ -89,7 +89,7 @@ impl Decoder {
         let data = &config.data;
         Decoder {
             options: data.decode_options(),
-            transform: config.transform(),
+            transform: config.data.eval_transform(),
             normalize: Normalize::new(&data.mean, &data.std),
             batch_size: config.batch_size,
             prefetch: data.prefetch,

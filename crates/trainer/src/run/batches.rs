@@ -5,9 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use fcmae_blocks::DropPathDraws;
-use fcmae_data::{
-    Batch, DataConfig, Dataset, Loader, LoaderOptions, Position, Report, StageTimes, Transform,
-};
+use fcmae_data::{Batch, DataConfig, Dataset, Loader, LoaderOptions, Position, Report, StageTimes};
 use fcmae_encoder::EncoderConfig;
 use tch::{Device, Tensor};
 
@@ -108,13 +106,17 @@ pub(crate) fn held_out_options(
     validation: &ValidationConfig,
     report: Report,
 ) -> LoaderOptions {
-    let transform = Transform::eval(data.image_size);
     LoaderOptions {
         shuffle: false,
         drop_last: false,
         epochs: Some(1),
         report,
-        ..LoaderOptions::new(data, transform, validation.batch_size, validation.seed)
+        ..LoaderOptions::new(
+            data,
+            data.eval_transform(),
+            validation.batch_size,
+            validation.seed,
+        )
     }
 }
 

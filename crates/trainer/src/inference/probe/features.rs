@@ -111,7 +111,7 @@ fn key(inference: &Inference, dataset: &Dataset) -> Result<String> {
     let key = serde_json::json!({
         "weights": sha256_file(&inference.file)?,
         "image_size": data.image_size,
-        "crop_pct": config.crop_pct,
+        "crop_pct": data.crop_pct,
         "color": data.color,
         "mean": data.mean,
         "std": data.std,
