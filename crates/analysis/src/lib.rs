@@ -31,8 +31,8 @@ mod verify;
 
 pub use classification::{
     Bootstrap, ClassMeasures, ClassReport, ClassificationReport, ConfusionMatrix, Measure, MeasureError,
-    MultiLabelClass, MultiLabelReport, Scores, auroc, average_precision, confusion_picture, macro_measures,
-    softmax, top_k_accuracy, top_k_classes,
+    MultiLabelClass, MultiLabelReport, Scores, auroc, average_precision, balanced_accuracy,
+    confusion_picture, macro_measures, softmax, top_k_accuracy, top_k_classes,
 };
 pub use features::{
     ChannelMaps, ChannelSums, ClassResponses, EffectiveRank, FeatureError, FeatureReport, FeatureStatistics,

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::error::MeasureError;
 use super::scores::Scores;
-use super::tally::{ClassMeasures, Tally, balanced_accuracy, macro_average};
+use super::tally::{ClassMeasures, Tally, macro_average, mean_recall};
 
 /// Counts `[true class, predicted class]`. As JSON: its rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,7 +77,7 @@ impl ConfusionMatrix {
     /// Mean recall over the classes that have images: what accuracy would be if all had as many.
     #[must_use]
     pub fn balanced_accuracy(&self) -> f64 {
-        balanced_accuracy(&self.tallies())
+        mean_recall(&self.tallies())
     }
 
     fn tallies(&self) -> Vec<Tally> {

@@ -4,7 +4,7 @@
 //! bootstrap.
 //!
 //! - [`ClassificationReport`] is the whole table for one label per image, [`MultiLabelReport`] for several;
-//! - its parts stand alone: [`top_k_accuracy`], [`macro_measures`], [`ConfusionMatrix`], [`auroc`], [`average_precision`];
+//! - its parts stand alone: [`top_k_accuracy`], [`macro_measures`], [`balanced_accuracy`], [`ConfusionMatrix`], [`auroc`], [`average_precision`];
 //! - [`Bootstrap`] says how sure they are; [`confusion_picture`] shows the matrix.
 
 mod bootstrap;
@@ -25,4 +25,4 @@ pub use picture::confusion_picture;
 pub use ranking::{auroc, average_precision};
 pub use report::{ClassReport, ClassificationReport};
 pub use scores::{Scores, softmax, top_k_accuracy, top_k_classes};
-pub use tally::{ClassMeasures, macro_measures};
+pub use tally::{ClassMeasures, balanced_accuracy, macro_measures};

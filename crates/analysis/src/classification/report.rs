@@ -7,7 +7,7 @@ use super::confusion::ConfusionMatrix;
 use super::error::MeasureError;
 use super::ranking::Ranking;
 use super::scores::{Scores, SoftmaxScale, place};
-use super::tally::{ClassMeasures, Tally, balanced_accuracy, macro_average, tally};
+use super::tally::{ClassMeasures, Tally, macro_average, mean_recall, tally};
 
 /// Above this many images × classes × resamples, AUROC is reported without an interval: it would take minutes.
 const MOST_RANKED: u64 = 2_000_000_000;
@@ -93,7 +93,7 @@ impl ClassificationReport {
             vec![
                 Some(share(1)),
                 (classes > 5).then(|| share(5)),
-                Some(balanced_accuracy(&tallies)),
+                Some(mean_recall(&tallies)),
                 Some(mean.precision),
                 Some(mean.recall),
                 Some(mean.f1),

@@ -79,8 +79,18 @@ pub(super) fn macro_average(tallies: &[Tally]) -> ClassMeasures {
     }
 }
 
+/// Mean recall over the classes that have images: what accuracy would be if all had as many.
+///
+/// # Errors
+/// Labels that do not fit the scores.
+pub fn balanced_accuracy(scores: &Scores, labels: &[u32]) -> Result<f64, MeasureError> {
+    scores.check_labels(labels)?;
+    let tallies = tally(scores.classes(), labels, &scores.predictions(), None);
+    Ok(mean_recall(&tallies))
+}
+
 /// Mean recall over the classes that have images.
-pub(super) fn balanced_accuracy(tallies: &[Tally]) -> f64 {
+pub(super) fn mean_recall(tallies: &[Tally]) -> f64 {
     let present: Vec<_> = tallies.iter().filter(|tally| tally.support > 0).collect();
     present.iter().map(|tally| tally.measures().recall).sum::<f64>() / present.len().max(1) as f64
 }

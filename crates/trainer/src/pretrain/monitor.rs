@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use anyhow::{Result, ensure};
-use fcmae_analysis::{ConfusionMatrix, FeatureError, FeatureReport, FeatureStatistics, Scores};
+use fcmae_analysis::{
+    FeatureError, FeatureReport, FeatureStatistics, Scores, balanced_accuracy, top_k_accuracy,
+};
 use fcmae_blocks::Pass;
 use fcmae_data::{Dataset, Loader, LoaderOptions, Position, Report};
 use fcmae_encoder::SparseEncoder;
@@ -171,11 +173,11 @@ impl Monitor {
             KnnConfig::default().temperature,
         );
         let shares = votes.leaving_one_out(&[k])?.concat();
-        let confusion = ConfusionMatrix::new(&Scores::new(&shares, classes)?, &labels)?;
+        let scores = Scores::new(&shares, classes)?;
         Ok(Some(KnnScore {
             images: labels.len(),
-            accuracy: confusion.accuracy(),
-            balanced_accuracy: confusion.balanced_accuracy(),
+            accuracy: top_k_accuracy(&scores, &labels, 1)?,
+            balanced_accuracy: balanced_accuracy(&scores, &labels)?,
         }))
     }
 
