@@ -1,0 +1,176 @@
+//! Runs that are stopped, killed, damaged, extended or begun anew.
+
+use super::*;
+
+/// The promise: wherever it is stopped, inside an accumulation window and a measurement too, a resumed run
+/// leaves the same bits.
+#[test]
+fn a_run_stopped_anywhere_and_resumed_leaves_the_same_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = tiny(folder.path());
+    config.name = "undisturbed".into();
+    run(&config);
+    let undisturbed = left(&config);
+
+    let mut stops = 0;
+    for poll in 1.. {
+        config.name = format!("stopped-{poll}");
+        let stop = StopFlag::at_poll(poll);
+        let summary = pretrain(&config, &quiet(Start::Continue, stop)).unwrap();
+        if summary.ending == Ending::Finished {
+            break;
+        }
+        stops += 1;
+        assert_eq!(summary.ending, Ending::Stopped);
+        let resumed = run(&config);
+        assert_eq!(resumed.ending, Ending::Finished);
+        assert_eq!(resumed.resumed_from, (summary.step > 0).then_some(summary.step));
+        assert!(
+            left(&config) == undisturbed,
+            "stopped at poll {poll}, step {}",
+            summary.step
+        );
+    }
+    assert_eq!(stops, 9 * 2 + 3); // each batch of a step, each held-out batch
+}
+
+/// What is kept for the backward pass is no part of the result: a run may go on with less memory.
+#[test]
+fn a_run_goes_on_with_another_activation_to_the_same_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = tiny(folder.path());
+    config.name = "undisturbed".into();
+    run(&config);
+    let undisturbed = left(&config);
+
+    config.name = "changed".into();
+    let stopped = pretrain(&config, &quiet(Start::Continue, StopFlag::at_poll(8))).unwrap();
+    assert_eq!((stopped.ending, stopped.step), (Ending::Stopped, 3));
+    config.activation = Activation::Recompute;
+    assert_eq!(run(&config).resumed_from, Some(3));
+    assert!(left(&config) == undisturbed);
+}
+
+/// What a kill leaves: metrics beyond the newest checkpoint, and a checkpoint half written.
+#[test]
+fn a_killed_run_goes_on_from_its_newest_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = tiny(folder.path());
+    run(&config);
+    let undisturbed = left(&config);
+    let checkpoints = config.run_folder().join("checkpoints");
+    for step in [6, 8, 9] {
+        fs::remove_dir_all(checkpoints.join(format!("step-{step:08}"))).unwrap();
+    }
+    fs::create_dir(checkpoints.join(".staging-step-00000006-1")).unwrap();
+    let resumed = run(&config);
+    assert_eq!(
+        (resumed.resumed_from, resumed.ending),
+        (Some(4), Ending::Finished)
+    );
+    assert!(left(&config) == undisturbed);
+}
+
+#[test]
+fn a_damaged_checkpoint_is_passed_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = tiny(folder.path());
+    run(&config);
+    let undisturbed = left(&config);
+    let file = config
+        .run_folder()
+        .join("checkpoints/step-00000009/model.safetensors");
+    let bytes = fs::read(&file).unwrap();
+    fs::write(&file, &bytes[..bytes.len() / 2]).unwrap();
+    assert_eq!(run(&config).resumed_from, Some(8));
+    assert!(left(&config) == undisturbed);
+}
+
+#[test]
+fn a_finished_run_does_nothing_until_it_is_extended() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = tiny(folder.path());
+    run(&config);
+    let before = left(&config);
+    let again = run(&config);
+    assert_eq!((again.ending, again.step), (Ending::AlreadyFinished, 9));
+    assert!(again.parameters > 0 && again.train_loss.is_some());
+    assert!(left(&config) == before);
+
+    config.schedule.epochs = 4;
+    let extended = run(&config);
+    assert_eq!(
+        (extended.ending, extended.step, extended.resumed_from),
+        (Ending::Finished, 12, Some(9))
+    );
+    assert_eq!(left(&config).metrics[..12], before.metrics);
+}
+
+#[test]
+fn a_changed_config_is_refused_and_what_differs_is_listed() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = tiny(folder.path());
+    run(&config);
+    let before = left(&config);
+    let mut changed = config.clone();
+    changed.optimizer.lr = Some(0.1);
+    changed.schedule.epochs = 2;
+    changed.log.every_steps = 3; // free to change
+    let message = refusal(&changed, Start::Continue);
+    assert!(
+        message.contains("optimizer.lr") && message.contains("schedule.epochs"),
+        "{message}"
+    );
+    assert!(
+        message.contains("(--retune goes on with it); `schedule.epochs` was 3, is 2;"),
+        "{message}"
+    );
+    assert!(!message.contains("log.every_steps"), "{message}");
+    assert!(left(&config) == before);
+
+    pictures(folder.path(), 15);
+    let message = refusal(&config, Start::Continue);
+    assert!(message.contains("the training images: were 12"), "{message}");
+}
+
+#[test]
+fn a_run_goes_on_with_another_rate_when_it_is_told_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = tiny(folder.path());
+    run(&config);
+    config.schedule.epochs = 4;
+    config.optimizer.lr = Some(1e-3);
+    let (watcher, news) = std::sync::mpsc::channel();
+    let options = RunOptions {
+        retune: true,
+        watcher: Some(watcher),
+        ..RunOptions::default()
+    };
+    let summary = pretrain(&config, &options).unwrap();
+    drop(options);
+    assert_eq!((summary.resumed_from, summary.step), (Some(9), 12));
+    let told = |news: News| matches!(news, News::Line(line) if line == "from here on: `optimizer.lr` was 0.003, is 0.001");
+    assert!(news.iter().any(told));
+    let rates = metrics(&config.run_folder());
+    assert!(rates.last().unwrap()["lr"].as_f64().unwrap() < 1e-3);
+    assert_eq!(run(&config).ending, Ending::AlreadyFinished); // that is its config now
+}
+
+#[test]
+fn fresh_takes_a_new_name_and_resume_wants_an_old_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = tiny(folder.path());
+    let message = refusal(&config, Start::Resume);
+    assert!(
+        message.contains("holds no checkpoint to resume from"),
+        "{message}"
+    );
+    run(&config);
+    let fresh = pretrain(&config, &quiet(Start::Fresh, StopFlag::default())).unwrap();
+    assert!(fresh.run.ends_with("run-2"));
+    let second = PretrainConfig {
+        name: "run-2".into(),
+        ..config.clone()
+    };
+    assert!(left(&config) == left(&second));
+}
