@@ -64,6 +64,15 @@ pub(crate) fn verify_file(file: &Path) -> Result<(), CheckpointError> {
     }
 }
 
+/// Refuses a folder that had a list when it was written and has lost it.
+pub(crate) fn require_list(folder: &Path) -> Result<(), CheckpointError> {
+    let list = folder.join(LIST);
+    match fs::metadata(&list) {
+        Ok(_) => Ok(()),
+        Err(source) => Err(CheckpointError::read(&list, source)),
+    }
+}
+
 /// Removes the list of a folder whose files are about to change: whoever is killed on the way leaves none, rather than
 /// one that is wrong.
 pub(crate) fn remove_list(folder: &Path) -> Result<(), CheckpointError> {

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::atomic::sync_folder;
-use crate::checksums::{LIST, verify};
+use crate::checksums::verify;
 use crate::error::CheckpointError;
 use crate::staging::Staging;
 
@@ -27,7 +27,7 @@ pub struct CheckpointFolder {
     keep: usize,
 }
 
-/// A complete checkpoint.
+/// A checkpoint under its name; whether its files are what was written is for [`verify`](crate::verify()) to say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredCheckpoint {
     /// Optimizer steps done when it was written.
@@ -92,7 +92,8 @@ impl CheckpointFolder {
         Staging::create(self, step, path.clone()).map_err(|source| CheckpointError::write(&path, source))
     }
 
-    /// The complete checkpoints, oldest first; none when there is no such folder.
+    /// The checkpoints, oldest first; none when there is no such folder. Each was complete when it got its name, so one
+    /// that lacks a file, its list of checksums too, is damaged and not absent.
     ///
     /// # Errors
     /// When the folder cannot be read.
@@ -109,13 +110,13 @@ impl CheckpointFolder {
                     path: self.root.join(name),
                 })
             })
-            .filter(|checkpoint| checkpoint.path.join(LIST).is_file())
+            .filter(|checkpoint| checkpoint.path.is_dir())
             .collect();
         found.sort_by_key(|checkpoint| checkpoint.step);
         Ok(found)
     }
 
-    /// The newest complete checkpoint. Its files are not looked into: see
+    /// The newest checkpoint. Its files are not looked into: see
     /// [`latest_valid`](CheckpointFolder::latest_valid).
     ///
     /// # Errors

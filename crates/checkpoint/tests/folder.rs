@@ -4,7 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use fcmae_checkpoint::{CheckpointError, CheckpointFolder, Metadata, TensorData, Tensors, read_json, verify};
+use fcmae_checkpoint::{
+    CheckpointError, CheckpointFolder, Metadata, ReadOptions, TensorData, Tensors, find_weights_file,
+    read_json, verify,
+};
 
 fn tensors(step: u64) -> Tensors {
     [(
@@ -188,6 +191,32 @@ fn damage_falls_back_with_a_warning() {
     );
 }
 
+/// A list that is lost must not make a run begin anew in the place of its checkpoints.
+#[test]
+fn a_checkpoint_without_its_list_is_damaged_and_not_absent() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = CheckpointFolder::open(root.path(), 3).unwrap();
+    let paths: Vec<PathBuf> = (1..=2).map(|step| save(&folder, step).unwrap()).collect();
+    fs::remove_file(paths[1].join("checksums")).unwrap();
+    let valid = folder.latest_valid().unwrap().unwrap();
+    assert_eq!(valid.step, 1);
+    assert!(
+        valid.warnings[0].contains("step-00000002/checksums: there is no such file"),
+        "{valid:?}"
+    );
+    let error = find_weights_file(root.path(), &ReadOptions::default()).unwrap_err();
+    assert!(error.to_string().contains("step-00000002/checksums"), "{error}");
+
+    fs::remove_file(paths[0].join("checksums")).unwrap();
+    let error = folder.latest_valid().unwrap_err();
+    assert!(matches!(error, CheckpointError::NoneValid { count: 2, .. }));
+    fs::remove_dir_all(&paths[0]).unwrap();
+    fs::remove_file(paths[1].join("state.json")).unwrap();
+    fs::remove_file(paths[1].join("model.safetensors")).unwrap();
+    let error = folder.latest_valid().unwrap_err();
+    assert!(matches!(error, CheckpointError::NoneValid { count: 1, .. }));
+}
+
 #[test]
 fn every_damage_of_every_file_is_noticed() {
     let root = tempfile::tempdir().unwrap();
@@ -214,15 +243,12 @@ fn every_damage_of_every_file_is_noticed() {
 #[test]
 fn other_things_in_the_folder_are_left_alone() {
     let root = tempfile::tempdir().unwrap();
-    for name in ["step-abc", "step-", "step-00000009", "mine", ".hidden"] {
+    for name in ["step-abc", "step-", "mine", ".hidden"] {
         fs::create_dir(root.path().join(name)).unwrap();
     }
+    fs::write(root.path().join("step-00000009"), "no folder").unwrap();
     let folder = CheckpointFolder::open(root.path(), 1).unwrap();
-    assert_eq!(
-        steps(&folder),
-        [0_u64; 0],
-        "a folder without checksums is not complete"
-    );
+    assert_eq!(steps(&folder), [0_u64; 0]);
     save(&folder, 1).unwrap();
     save(&folder, 2).unwrap();
     assert_eq!(

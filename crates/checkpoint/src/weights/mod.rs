@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::checksums::verify_file;
+use crate::checksums::{require_list, verify_file};
 use crate::error::CheckpointError;
 use crate::folder::CheckpointFolder;
 use crate::names::{check_names, matches_any};
@@ -307,6 +307,7 @@ fn locate(path: &Path, ema: bool) -> Result<PathBuf, CheckpointError> {
         if let Some(newest) = CheckpointFolder::view(folder).latest()?
             && let Some(file) = inside(&newest)
         {
+            require_list(&newest)?;
             return Ok(file);
         }
     }
