@@ -48,6 +48,7 @@
 mod bench;
 mod config;
 mod crc32c;
+mod data_stamp;
 mod error;
 mod evaluation;
 mod finetune;
@@ -79,6 +80,7 @@ pub use config::{
     LogConfig, LossConfig, Metric, MonitorConfig, MonitorKnnConfig, OnBadStep, OptimizerConfig, Precision,
     PretrainConfig, ScheduleConfig, SelectionConfig, TrainConfig, ValidationConfig, is_finetuning, origins,
 };
+pub use data_stamp::DataStamp;
 pub use error::{InputError, List};
 pub use evaluation::Hide;
 pub use fcmae_model::Activation;
@@ -101,7 +103,7 @@ pub use progress::{News, Progress, Shown, Verbosity, duration, one_line};
 pub use run::{Plan, PlanOptions, Replay, ReplayedBatch, RunOptions, Seen, Source, Start, replay};
 pub use run_folder::{RunFolder, fresh_name};
 pub use schedule::{Schedule, scaled_lr};
-pub use state::{DataStamp, EpochSums, HeldOut, State};
+pub use state::{EpochSums, HeldOut, State};
 pub use stop::{SaveFlag, StopFlag};
 pub use summary::{Ending, Summary};
 pub use tensorboard::EventWriter;

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::data_stamp::DataStamp;
 use crate::machine::Machine;
 use crate::metrics::Smoothed;
 
@@ -35,7 +36,7 @@ pub struct State {
     pub ended_early: bool,
     /// The run's seed: with the position it says all of order, augmentation and masks.
     pub seed: u64,
-    /// The training images.
+    /// The images.
     pub data: DataStamp,
     /// What the run computed on.
     pub machine: Machine,
@@ -73,15 +74,6 @@ pub struct HeldOut {
     pub first: Option<f64>,
     /// The newest one.
     pub last: Option<f64>,
-}
-
-/// What a data set is recognised by.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DataStamp {
-    /// Training images.
-    pub images: usize,
-    /// Hash of their ids, in order.
-    pub fingerprint: String,
 }
 
 impl State {
@@ -192,6 +184,7 @@ mod tests {
         let data = DataStamp {
             images: 30,
             fingerprint: "f".into(),
+            ..DataStamp::default()
         };
         State::new(1, 3, data, machine, "seed = 1\n".into())
     }

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use fcmae_checkpoint::{CheckpointFolder, Tensors, read_safetensors};
-use fcmae_data::{Color, DataConfig};
+use fcmae_data::{Color, DataConfig, OnError};
 use fcmae_decoder::DecoderConfig;
 use fcmae_encoder::EncoderConfig;
 use fcmae_model::Activation;

@@ -6,16 +6,16 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use fcmae_data::{DataConfig, Dataset, LabelConfig};
-use fcmae_random::hash64;
 use tch::Device;
 
 use super::Start;
 use super::batches::steps_per_epoch;
 use crate::config::{RunConfig, Settings};
+use crate::data_stamp::DataStamp;
 use crate::error::InputError;
 use crate::machine::{DeviceChoice, Machine};
 use crate::run_folder::fresh_name;
-use crate::state::{DataStamp, State};
+use crate::state::State;
 
 /// A run's input, without fault.
 #[derive(Debug)]
@@ -49,7 +49,8 @@ impl<C: RunConfig> Input<C> {
         settings.train.check_data_size(dataset.len())?;
         let steps = steps_per_epoch(dataset.len(), settings.train);
         let text = fcmae_config::to_toml(&config)?;
-        let beginning = State::new(settings.seed, steps, stamp(&dataset), machine, text);
+        let stamp = DataStamp::of(&dataset, held_out.as_ref());
+        let beginning = State::new(settings.seed, steps, stamp, machine, text);
         Ok(Input {
             config,
             settings,
@@ -121,15 +122,4 @@ fn refuse_overlap(train: &Dataset, held_out: &Dataset, split: &str) -> Result<()
         both.location.path().display()
     );
     Err(InputError::config("validation.split", message))
-}
-
-fn stamp(dataset: &Dataset) -> DataStamp {
-    let mut names = String::new();
-    for sample in dataset.samples() {
-        names += &format!("{}\t{}\n", sample.id, sample.name);
-    }
-    DataStamp {
-        images: dataset.len(),
-        fingerprint: format!("{:016x}", hash64(names.as_bytes())),
-    }
 }

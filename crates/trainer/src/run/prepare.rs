@@ -330,6 +330,7 @@ fn continued<C: RunConfig>(
     let (before, now) = (saving::read_state(&found.path)?, input.beginning.clone());
     let changes = resume::check(folder.path(), &before, &input.config, &now.data, retune)?;
     changes.news.iter().for_each(|news| progress.line(news));
+    changes.warning.iter().for_each(|warning| progress.warn(warning));
     let differences = before.machine.differences(&now.machine);
     if !differences.is_empty() {
         progress.warn(&format!(

@@ -109,20 +109,20 @@ fn replay_as<T: Task>(path: PathBuf, kept: KeptStep) -> Result<Replay> {
         .and_then(|resolved| resolved.parse())
         .context("the config of the step")?;
     let input = Input::check(&config, Start::Continue)?;
+    let (then, now) = (&state.data, &input.beginning.data);
+    let other = then.differences(now);
     ensure!(
-        input.beginning.data == state.data,
-        "the training images are not those of the step any more: were {} ({}), are {} ({}); put them back",
-        state.data.images,
-        state.data.fingerprint,
-        input.beginning.data.images,
-        input.beginning.data.fingerprint
+        other.is_empty(),
+        "the images are not those of the step any more ({}); put them back",
+        other.join("; ")
     );
     let vs = nn::VarStore::new(input.device);
     let mut task = T::new(&input, &vs, &Report::none())?;
     let optimizer = task.optimizer(&vs)?;
     let mut network = Network::new(vs, optimizer);
     load(&path, &mut task, &mut network, state.optimizer_steps())?;
-    let differences = state.machine.differences(&input.beginning.machine);
+    let mut differences = state.machine.differences(&input.beginning.machine);
+    differences.extend(then.warning(now));
     let found = Found::of(&task, &mut network, &input, &state, &kept.batches)?;
     Ok(Replay {
         kept: path,

@@ -3,10 +3,12 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use fcmae_data::OnError;
 
 use crate::config::RunConfig;
+use crate::data_stamp::DataStamp;
 use crate::error::{InputError, List};
-use crate::state::{DataStamp, State};
+use crate::state::State;
 
 /// Keys that never change a weight (`name` and `output_dir` only find the folder), or whose effect is warned of
 /// by [`Machine`](crate::Machine): a run may go on with other values of these.
@@ -18,7 +20,7 @@ const FREE: [&str; 16] = [
     "activation",
     "data.workers",
     "data.prefetch",
-    "data.max_pixels",
+    MAX_PIXELS,
     "data.on_error", // it decides nothing until an image cannot be read
     "data.cache",
     "data.cache_mib",
@@ -30,6 +32,12 @@ const FREE: [&str; 16] = [
 ];
 
 const PATIENCE: &str = "selection.patience";
+
+/// Keys that say where the images are: a run may go on with other values when they lead to the same images.
+const PLACE: [&str; 2] = ["data.path", "data.dataset"];
+
+/// Decides nothing while an image beyond it ends the run; what it left out of the steps so far it must go on leaving out.
+const MAX_PIXELS: &str = "data.max_pixels";
 
 /// Keys that steer the optimizer: a run may go on with other values when it is told to (`retune`).
 const STEERING: [&str; 5] = [
@@ -45,6 +53,8 @@ const STEERING: [&str; 5] = [
 pub(crate) struct Changes {
     /// A sentence about each change worth knowing: a longer schedule, and with `retune` what steers the optimizer.
     pub(crate) news: Vec<String>,
+    /// What the run goes on in spite of.
+    pub(crate) warning: Option<String>,
     /// Whether a run that ended early, for want of better weights, has another patience now.
     pub(crate) patience: bool,
 }
@@ -75,8 +85,10 @@ pub(crate) fn check<C: RunConfig>(
     let all = differences(&written_today, &now)?;
     let mut changes = Changes {
         patience: all.iter().any(|difference| difference.key == PATIENCE),
+        warning: before.data.warning(data),
         ..Changes::default()
     };
+    let leaves_out = earlier.settings().data.on_error == OnError::Skip;
     let (mut differing, news) = (Vec::new(), &mut changes.news);
     for difference in all {
         if difference.key == "schedule.epochs" {
@@ -94,21 +106,21 @@ pub(crate) fn check<C: RunConfig>(
                 continue;
             }
         }
-        let is_steering = STEERING.contains(&difference.key.as_str());
+        let key = difference.key.as_str();
+        let is_steering = STEERING.contains(&key);
         if is_steering && retune {
             news.push(format!("from here on: {difference}"));
+        } else if PLACE.contains(&key) && before.data.has_bytes_of(data) {
+            news.push(format!("the same images, elsewhere: {difference}"));
+        } else if key == MAX_PIXELS && leaves_out {
+            differing.push(difference.to_string());
         } else if is_steering {
             differing.push(format!("{difference} (--retune goes on with it)"));
-        } else if !FREE.iter().any(|free| is_free(free, &difference.key)) {
+        } else if !FREE.iter().any(|free| is_free(free, key)) {
             differing.push(difference.to_string());
         }
     }
-    if before.data != *data {
-        differing.push(format!(
-            "the training images: were {} ({}), are {} ({})",
-            before.data.images, before.data.fingerprint, data.images, data.fingerprint
-        ));
-    }
+    differing.extend(before.data.differences(data));
     if differing.is_empty() {
         return Ok(changes);
     }
@@ -180,7 +192,7 @@ mod tests {
         let older = fcmae_config::to_toml(&table).unwrap();
         let images = DataStamp {
             images: 1,
-            fingerprint: String::new(),
+            ..DataStamp::default()
         };
         let machine = Machine::set_up(Device::Cpu, 1, Kind::Float);
         let state = State::new(0, 1, images.clone(), machine, older);

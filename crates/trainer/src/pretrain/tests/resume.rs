@@ -77,13 +77,19 @@ fn a_damaged_checkpoint_is_passed_over() {
     let config = tiny(folder.path());
     run(&config);
     let undisturbed = left(&config);
-    let file = config
-        .run_folder()
-        .join("checkpoints/step-00000009/model.safetensors");
+    let checkpoints = config.run_folder().join("checkpoints");
+    let file = checkpoints.join("step-00000009/model.safetensors");
     let bytes = fs::read(&file).unwrap();
     fs::write(&file, &bytes[..bytes.len() / 2]).unwrap();
     assert_eq!(run(&config).resumed_from, Some(8));
     assert!(left(&config) == undisturbed);
+
+    // Without their lists none can be trusted; beginning anew in their place would lose them.
+    for entry in fs::read_dir(&checkpoints).unwrap() {
+        let _ = fs::remove_file(entry.unwrap().path().join("checksums"));
+    }
+    let error = pretrain(&config, &quiet(Start::Continue, StopFlag::default())).unwrap_err();
+    assert!(error.to_string().contains("can be used"), "{error:#}");
 }
 
 #[test]
@@ -130,7 +136,98 @@ fn a_changed_config_is_refused_and_what_differs_is_listed() {
 
     pictures(folder.path(), 15);
     let message = refusal(&config, Start::Continue);
-    assert!(message.contains("the training images: were 12"), "{message}");
+    assert!(message.contains("the training images: were 12 ("), "{message}");
+}
+
+/// The same images lie somewhere else, or in shards, and other workers read them: nothing of it is seen in the weights.
+#[test]
+fn a_run_goes_on_inside_an_epoch_where_its_images_were_moved_or_packed() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = tiny(folder.path());
+    config.name = "undisturbed".into();
+    run(&config);
+    let undisturbed = left(&config);
+    let source = config.data.clone();
+    let moved = pictures(&folder.path().join("elsewhere"), 14);
+    let packed = folder.path().join("packed");
+    fcmae_data::pack(
+        &source,
+        &packed,
+        &fcmae_data::PackOptions::default(),
+        &mut |_, _| {},
+    )
+    .unwrap();
+    for (name, place, workers) in [("moved", moved, 3), ("packed", packed, 2)] {
+        config.name = name.into();
+        config.data = source.clone();
+        let stopped = pretrain(&config, &quiet(Start::Continue, StopFlag::at_poll(11))).unwrap();
+        assert_eq!((stopped.ending, stopped.step), (Ending::Stopped, 4)); // of 9, three an epoch
+        config.data.path = Some(place);
+        config.data.workers = workers;
+        let (watcher, news) = std::sync::mpsc::channel();
+        let options = RunOptions {
+            watcher: Some(watcher),
+            ..quiet(Start::Continue, StopFlag::default())
+        };
+        assert_eq!(pretrain(&config, &options).unwrap().resumed_from, Some(4));
+        drop(options);
+        let told = |news: News| matches!(news, News::Line(line) if line.starts_with("the same images, elsewhere: `data.path` was "));
+        assert!(news.iter().any(told), "{name}");
+        let left = left(&config);
+        assert!(
+            left.weights == undisturbed.weights && left.moments == undisturbed.moments,
+            "{name}"
+        );
+        assert!(
+            left.metrics == undisturbed.metrics && left.pictures == undisturbed.pictures,
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn other_files_under_the_same_names_are_told_of_and_elsewhere_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = tiny(folder.path());
+    pretrain(&config, &quiet(Start::Continue, StopFlag::at_poll(8))).unwrap();
+    let elsewhere = pictures(&folder.path().join("elsewhere"), 14);
+    let larger = image::GrayImage::from_pixel(64, 64, image::Luma([7]));
+    larger.save(elsewhere.join("003.png")).unwrap();
+    let here = config.data.path.replace(elsewhere).unwrap();
+    let message = refusal(&config, Start::Continue);
+    assert!(message.contains("`data.path` was "), "{message}");
+
+    config.data.path = Some(here.clone());
+    larger.save(here.join("003.png")).unwrap(); // it was repaired, say
+    let (watcher, news) = std::sync::mpsc::channel();
+    let options = RunOptions {
+        watcher: Some(watcher),
+        ..quiet(Start::Continue, StopFlag::default())
+    };
+    assert_eq!(pretrain(&config, &options).unwrap().ending, Ending::Finished);
+    drop(options);
+    let told = |news: News| matches!(news, News::Warning(line) if line.starts_with("some of the images are other files"));
+    assert!(news.iter().any(told));
+}
+
+/// What a run has left out so far it must go on leaving out.
+#[test]
+fn the_limit_of_pixels_is_free_while_it_leaves_nothing_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = tiny(folder.path());
+    for (on_error, is_free) in [(OnError::Error, true), (OnError::Skip, false)] {
+        config.data.max_pixels = DataConfig::default().max_pixels;
+        config.data.on_error = on_error;
+        config.name = format!("{on_error:?}");
+        pretrain(&config, &quiet(Start::Continue, StopFlag::at_poll(8))).unwrap();
+        config.data.max_pixels = 4000;
+        if is_free {
+            assert_eq!(run(&config).ending, Ending::Finished);
+        } else {
+            let message = refusal(&config, Start::Continue);
+            assert!(message.contains("`data.max_pixels` was "), "{message}");
+        }
+    }
 }
 
 #[test]
