@@ -241,7 +241,7 @@ impl Place {
         let parse = |line: &str| {
             let mut value: serde_json::Value = serde_json::from_str(line).expect("one JSON object a line");
             let object = value.as_object_mut().expect("an object");
-            for key in ["images_per_second", "data_wait", "seconds"] {
+            for key in ["images_per_second", "data_wait", "seconds", "memory_mib"] {
                 object.remove(key);
             }
             value

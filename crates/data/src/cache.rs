@@ -88,6 +88,20 @@ impl ImageCache {
         let _ = slot.set(kept); // another thread was faster, with the same
     }
 
+    /// Bytes of memory that it may still take: while nothing is in it, all that it is allowed; then by the mean of what
+    /// is there.
+    pub(crate) fn growth(&self) -> u64 {
+        if self.file.is_some() {
+            return 0;
+        }
+        let used = self.used.load(Ordering::Relaxed);
+        let filled = self.slots.iter().filter(|slot| slot.get().is_some()).count() as u64;
+        let room = self.bytes.saturating_sub(used);
+        let empty = self.slots.len() as u64 - filled;
+        used.checked_div(filled)
+            .map_or(room, |mean| room.min(empty.saturating_mul(mean)))
+    }
+
     fn slot(&self, id: u64) -> Option<&OnceLock<Kept>> {
         self.slots.get(usize::try_from(id).ok()?)
     }
@@ -122,6 +136,18 @@ mod tests {
             assert_eq!(cache.get(1).unwrap(), image(1));
             assert!(cache.get(2).is_none());
         }
+    }
+
+    #[test]
+    fn growth_ends_with_the_images_or_with_the_budget() {
+        let cache = ImageCache::in_memory(4, 1000);
+        assert_eq!(cache.growth(), 1000);
+        cache.offer(2, &image(1));
+        assert_eq!(cache.growth(), 300); // three more of 100 each
+        let tight = ImageCache::in_memory(4, 250);
+        tight.offer(0, &image(1));
+        assert_eq!(tight.growth(), 150);
+        assert_eq!(both(4, 1000)[1].growth(), 0, "a file takes no memory");
     }
 
     #[test]

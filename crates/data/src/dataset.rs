@@ -206,6 +206,12 @@ impl Dataset {
         self.cache.as_ref()?.get(self.samples[index].id)
     }
 
+    /// Bytes of memory that the cache of decoded images may still take, as far as the images in it tell.
+    #[must_use]
+    pub fn cache_growth(&self) -> u64 {
+        self.cache.as_ref().map_or(0, |cache| cache.growth())
+    }
+
     /// Decodes the bytes of a sample, and offers the image to the cache.
     pub(crate) fn decode(&self, index: usize, bytes: &[u8]) -> Result<Arc<Image>, DataError> {
         let sample = &self.samples[index];

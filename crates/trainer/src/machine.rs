@@ -157,15 +157,42 @@ pub(crate) fn reset_peak_memory() {
     let _ = std::fs::write("/proc/self/clear_refs", "5");
 }
 
-/// What this process could have in all, in MiB: what it has, and what the machine or its control group could still
-/// give. Elsewhere than on Linux it is not known.
+/// Memory of this process now: Linux's `VmRSS`, in MiB.
+pub(crate) fn own_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    Some(kibibytes(&status, "VmRSS:")? >> 10)
+}
+
+/// What this process could have in all, in MiB: what it has, and what the machine could still give, or what the
+/// control groups around it allow. Elsewhere than on Linux it is not known.
 pub(crate) fn memory() -> Option<u64> {
     let read = |file: &str| std::fs::read_to_string(file).ok();
-    let free = kibibytes(&read("/proc/meminfo")?, "MemAvailable:")?;
-    let own = kibibytes(&read("/proc/self/status")?, "VmRSS:")?;
-    let limit = read("/sys/fs/cgroup/memory.max").and_then(|bytes| bytes.trim().parse::<u64>().ok());
-    let limit = limit.map_or(u64::MAX, |bytes| bytes >> 20);
-    Some(((free + own) >> 10).min(limit))
+    let free = kibibytes(&read("/proc/meminfo")?, "MemAvailable:")? >> 10;
+    let groups = read("/proc/self/cgroup").unwrap_or_default();
+    let limit = group_limit(&groups, read).map_or(u64::MAX, |bytes| bytes >> 20);
+    Some((free + own_memory()?).min(limit))
+}
+
+/// The least that a control group around this process allows, in bytes; `groups` as in `/proc/self/cgroup`. Each group
+/// on the way to the root may have a limit of its own (a job of SLURM: its step, the job, the user), and in a container
+/// the way may begin above the root that is seen there.
+fn group_limit(groups: &str, read: impl Fn(&str) -> Option<String>) -> Option<u64> {
+    let files = groups.lines().flat_map(|line| {
+        let mut parts = line.splitn(3, ':').skip(1);
+        let (controllers, path) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""));
+        let place = match controllers {
+            "" => Some(("/sys/fs/cgroup", "memory.max")),
+            v1 if v1.split(',').any(|name| name == "memory") => {
+                Some(("/sys/fs/cgroup/memory", "memory.limit_in_bytes"))
+            }
+            _ => None,
+        };
+        place.into_iter().flat_map(move |(root, file)| {
+            let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
+            ends.map(move |end| format!("{root}{}/{file}", path[..end].trim_end_matches('/')))
+        })
+    });
+    files.filter_map(|file| read(&file)?.trim().parse().ok()).min()
 }
 
 /// The value of a line such as `VmRSS:   5124 kB`.
@@ -215,6 +242,30 @@ mod tests {
         assert_eq!(kibibytes("VmRSS: much", "VmRSS:"), None);
         if cfg!(target_os = "linux") {
             assert!(memory() > Some(1) && memory() >= peak_memory(), "{:?}", memory());
+        }
+    }
+
+    #[test]
+    fn every_control_group_on_the_way_may_have_a_limit() {
+        let files = [
+            ("/sys/fs/cgroup/memory.max", "max\n"),
+            ("/sys/fs/cgroup/slurm/memory.max", "9000\n"),
+            ("/sys/fs/cgroup/slurm/job_7/memory.max", "8000\n"),
+            ("/sys/fs/cgroup/slurm/job_7/step_0/memory.max", "max\n"),
+            ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "700\n"),
+        ];
+        let read = |file: &str| {
+            let found = files.iter().find(|(name, _)| *name == file)?;
+            Some(found.1.to_owned())
+        };
+        for (groups, limit) in [
+            ("0::/slurm/job_7/step_0\n", Some(8000)),
+            ("0::/slurm\n", Some(9000)),
+            ("0::/\n", None),
+            ("5:cpu:/a\n4:cpuset,memory:/host/only\n0::/\n", Some(700)),
+            ("", None),
+        ] {
+            assert_eq!(group_limit(groups, read), limit, "{groups}");
         }
     }
 

@@ -68,6 +68,9 @@ pub struct EpochRecord {
     pub skipped: u64,
     /// Seconds this process spent on the epoch.
     pub seconds: f64,
+    /// Memory of the process at the end of the epoch, in MiB, where the system tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_mib: Option<u64>,
 }
 
 impl Record {
@@ -194,6 +197,7 @@ mod tests {
             lr: 1e-4,
             skipped: 0,
             seconds: 3.0,
+            memory_mib: Some(700),
         })
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use fcmae::trainer::{Best, Ending, FinetuneConfig, Summary, duration, finetune};
 
-use super::run_args::{RunArgs, ended, how_it_ended};
+use super::run_args::{RunArgs, at_most, ended, how_it_ended};
 use super::{Outcome, output};
 
 /// Arguments of `finetune`.
@@ -43,8 +43,11 @@ fn farewell(summary: &Summary, command: &str) -> String {
                 ""
             };
             format!(
-                "finished {} of {} epochs{early} in {time}, {:.1} img/s",
-                summary.epoch, summary.epochs, summary.images_per_second
+                "finished {} of {} epochs{early} in {time}, {:.1} img/s{}",
+                summary.epoch,
+                summary.epochs,
+                summary.images_per_second,
+                at_most(summary.peak_mib)
             )
         }
         _ => how_it_ended(summary),
@@ -120,7 +123,7 @@ mod tests {
             }),
             ..summary(Ending::Finished)
         };
-        let expected = "finished 3 of 10 epochs (no better for `selection.patience` epochs) in 1 min 01 s, 40.0 img/s\n\
+        let expected = "finished 3 of 10 epochs (no better for `selection.patience` epochs) in 1 min 01 s, 40.0 img/s, 812 MiB at most\n\
                         best      epoch 2: top-1 87.50 %, AUROC 0.9375 · runs/a/checkpoints/best/model.safetensors\n\
                         newest    runs/a/w\n\
                         report    runs/a/report.html\n\

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use fcmae::trainer::{Ending, PretrainConfig, Summary, duration, pretrain};
 
-use super::run_args::{RunArgs, command, ended, how_it_ended};
+use super::run_args::{RunArgs, at_most, command, ended, how_it_ended};
 use super::{Outcome, output};
 
 /// Arguments of `pretrain`.
@@ -81,7 +81,8 @@ fn ending(summary: &Summary) -> String {
         (Some(first), Some(last)) => format!("held-out loss {first:.4} → {last:.4}"),
         _ => format!("loss {:.4}", summary.train_loss.unwrap_or(f64::NAN)),
     };
-    format!("finished {epochs} epochs in {time}, {rate:.1} img/s; {loss}")
+    let memory = at_most(summary.peak_mib);
+    format!("finished {epochs} epochs in {time}, {rate:.1} img/s{memory}; {loss}")
 }
 
 #[cfg(test)]
@@ -92,7 +93,7 @@ mod tests {
     #[test]
     fn a_finished_run_says_what_to_try_next() {
         let text = farewell(&summary(Ending::Finished), "cargo xtask");
-        let expected = "finished 10 epochs in 1 min 01 s, 40.0 img/s; held-out loss 0.9000 → 0.6500\n\
+        let expected = "finished 10 epochs in 1 min 01 s, 40.0 img/s, 812 MiB at most; held-out loss 0.9000 → 0.6500\n\
                         weights   runs/a/w\n\
                         report    runs/a/report.html\n\
                         next      cargo xtask reconstruct runs/a photos --mask-ratio 0.75\n          \

@@ -180,6 +180,11 @@ pub(super) fn ended(summary: &Summary) -> Outcome {
     }
 }
 
+/// `, 812 MiB at most`, where the system tells.
+pub(super) fn at_most(peak_mib: Option<u64>) -> String {
+    peak_mib.map_or_else(String::new, |peak| format!(", {peak} MiB at most"))
+}
+
 /// In one line, for a run that did not come to its end just now.
 pub(super) fn how_it_ended(summary: &Summary) -> String {
     let Summary {
@@ -219,7 +224,7 @@ pub(super) mod tests {
             parameters: 9,
             seconds: 61.0,
             images_per_second: 40.0,
-            peak_mib: None,
+            peak_mib: Some(812),
             machine: Machine {
                 device: "cpu".into(),
                 kernels: "k".into(),

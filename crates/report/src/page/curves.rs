@@ -15,7 +15,7 @@ const MEASURES: [(&str, &str, Unit); 4] = [
 ];
 
 /// Numbers of an epoch that have their place on the page; all others are shown under their own names.
-const KNOWN: [&str; 5] = ["train_loss", "val_loss", "lr", "skipped", "seconds"];
+const KNOWN: [&str; 6] = ["train_loss", "val_loss", "lr", "skipped", "seconds", "memory_mib"];
 
 /// A curve of each of several runs, or the curves of one.
 pub(super) struct Curve {
@@ -166,6 +166,8 @@ pub(super) fn running() -> Vec<Curve> {
             .line("", |metrics| metrics.of_steps("images_per_second")),
         Curve::new("Time spent waiting for data", from_zero(Unit::Percent))
             .line("", |metrics| metrics.of_steps("data_wait")),
+        Curve::new("Memory in MiB", from_zero(Unit::Plain))
+            .line("", |metrics| metrics.of_epochs("memory_mib")),
     ]
 }
 

@@ -27,6 +27,7 @@ use anyhow::{Context, Result};
 use fcmae_blocks::Watch;
 use fcmae_data::DataError;
 
+use crate::machine::own_memory;
 use crate::metrics::EpochRecord;
 use crate::progress::{News, Verbosity};
 use crate::stop::{SaveFlag, StopFlag};
@@ -221,6 +222,7 @@ impl<T: Task> Run<T> {
             lr: self.last_lr(),
             skipped: self.state.epoch.skipped,
             seconds: self.epoch_started.elapsed().as_secs_f64(),
+            memory_mib: own_memory(),
         };
         self.state.close_epoch(closed.held_out);
         self.state.ended_early = closed.ends_early;

@@ -23,6 +23,9 @@ use crate::run_folder::{free_space, refuse_full_disk};
 /// Batches before those that count: the loader has filled its queues then, and libtorch its caches.
 const WARM_UP: usize = 3;
 
+/// Batches that wait in the loader while a run is measured; more change nothing but memory, which can be computed.
+const MEASURED_PREFETCH: usize = 2;
+
 /// Smaller batches are tried as they are: they show what an image takes no better than they tell it.
 const WORTH_AN_ESTIMATE: usize = 8;
 
@@ -65,8 +68,8 @@ pub struct Plan {
     pub images_per_second: f64,
     /// Share of the time that was spent waiting for images, in `[0, 1]`.
     pub data_wait: f64,
-    /// Largest memory of the process, in MiB, where the system tells: what was measured, and the copy that waits while
-    /// a checkpoint is written.
+    /// Largest memory of the process, in MiB, where the system tells: what was measured, the copy that waits while a
+    /// checkpoint is written, images that `data.cache` will come to hold, and batches that wait beyond those measured.
     pub peak_mib: Option<u64>,
     /// Memory that there is for it, in MiB; not known of a GPU.
     pub memory_mib: Option<u64>,
@@ -104,7 +107,7 @@ pub(crate) fn plan<T: Task>(config: &T::Config, options: &PlanOptions) -> Result
     let copy = if input.device.is_cuda() {
         0
     } else {
-        (disk.checkpoint + disk.best) >> 20
+        disk.checkpoint + disk.best
     };
     let memory = if input.device.is_cuda() {
         None
@@ -129,7 +132,7 @@ pub(crate) fn plan<T: Task>(config: &T::Config, options: &PlanOptions) -> Result
         step_seconds,
         images_per_second: images as f64 / step_seconds,
         data_wait: taken.waited.as_secs_f64() / taken.whole().as_secs_f64(),
-        peak_mib: peak_memory().map(|peak| peak + copy),
+        peak_mib: peak_memory().map(|peak| peak + (trial.beside(settings.train.batch_size, copy) >> 20)),
         memory_mib: memory,
         epochs: settings.schedule.epochs,
         steps,
@@ -201,9 +204,11 @@ impl Taken {
 impl<T: Task> Trial<'_, T> {
     /// Carries out batches as the run would, the optimizer after each, and measures all but the first few.
     fn measure(&mut self, train: TrainConfig, batches: usize) -> Result<Taken> {
+        let loading = self.task.loading()?;
         let loading = LoaderOptions {
             batch_size: train.batch_size,
-            ..self.task.loading()?
+            prefetch: loading.prefetch.min(MEASURED_PREFETCH),
+            ..loading
         };
         let dataset = Arc::clone(&self.input.dataset);
         let mut loader = TrainingBatches::start(train, loading, dataset, (0, 0))?;
@@ -238,7 +243,16 @@ impl<T: Task> Trial<'_, T> {
         Ok(())
     }
 
-    /// Refuses batches that would not fit into `most` MiB beside the `copy` MiB that a checkpoint takes while it is
+    /// Bytes that a run with such batches comes to take and that no few steps show: the `copy` that a checkpoint takes
+    /// while it is written, a cache that fills, and a queue of batches that fills when the trainer does something else.
+    fn beside(&self, batch_size: usize, copy: u64) -> u64 {
+        let data = &self.input.settings.data;
+        let numbers = data.image_size[0] * data.image_size[1] * data.mean.len() * batch_size;
+        let waiting = data.prefetch.saturating_sub(MEASURED_PREFETCH);
+        copy + self.input.dataset.cache_growth() + (numbers * size_of::<f32>() * waiting) as u64
+    }
+
+    /// Refuses batches that would not fit into `most` MiB beside the `copy` bytes that a checkpoint takes while it is
     /// written, before one is tried: two small ones show what an image takes.
     fn refuse_large_batch(&mut self, most: u64, copy: u64) -> Result<()> {
         let wanted = self.input.settings.train.batch_size;
@@ -249,7 +263,8 @@ impl<T: Task> Trial<'_, T> {
         let (Some(a), Some(b)) = (self.peak_of(small)?, self.peak_of(2 * small)?) else {
             return Ok(()); // the system does not tell
         };
-        let line = Line::through((small, a + copy), (2 * small, b + copy));
+        let all = |batch_size, peak| (batch_size, peak + (self.beside(batch_size, copy) >> 20));
+        let line = Line::through(all(small, a), all(2 * small, b));
         Ok(line.refuse(wanted, most)?)
     }
 
@@ -292,7 +307,9 @@ impl Line {
                 "about {fits} would fit; lower it, and raise `train.accumulate` to keep the images of a step"
             )
         } else {
-            "not even one would fit; choose a smaller `model`, or `activation` = \"recompute\"".to_owned()
+            "not even one would fit; choose a smaller `model`, `activation` = \"recompute\", or less of `data.cache_mib` \
+             and `data.prefetch`"
+                .to_owned()
         };
         let message =
             format!("{batch_size} images would take about {needed:.0} MiB of the {most} there are; {advice}");

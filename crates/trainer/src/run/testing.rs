@@ -19,11 +19,11 @@ pub(crate) fn quiet(start: Start, stop: StopFlag) -> RunOptions {
     }
 }
 
-/// The lines of `metrics.jsonl` without what depends on the time they took.
+/// The lines of `metrics.jsonl` without what they took of time and memory.
 pub(crate) fn metrics(run: &Path) -> Vec<Value> {
     let without_time = |line: &str| {
         let mut line: Value = serde_json::from_str(line).unwrap();
-        for key in ["seconds", "images_per_second", "data_wait"] {
+        for key in ["seconds", "images_per_second", "data_wait", "memory_mib"] {
             line.as_object_mut().unwrap().remove(key);
         }
         line

@@ -303,6 +303,7 @@ mod tests {
             lr: 1e-4,
             skipped: 0,
             seconds: 3.0,
+            memory_mib: None,
         };
         News::Epoch {
             record: Box::new(record),
