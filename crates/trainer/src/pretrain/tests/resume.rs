@@ -92,6 +92,48 @@ fn a_damaged_checkpoint_is_passed_over() {
     assert!(error.to_string().contains("can be used"), "{error:#}");
 }
 
+/// A disk that goes away or becomes read-only; permissions alone would not stop a test that runs as root.
+#[test]
+fn a_folder_that_refuses_checkpoints_ends_the_run_and_keeps_those_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = tiny(folder.path());
+    config.schedule.epochs = 10_000; // it does not come to that
+    let checkpoints = config.run_folder().join("checkpoints");
+    let aside = folder.path().join("aside");
+    let (watcher, news) = std::sync::mpsc::channel();
+    let options = RunOptions {
+        watcher: Some(watcher),
+        ..quiet(Start::Continue, StopFlag::default())
+    };
+    let error = std::thread::scope(|scope| {
+        let (checkpoints, aside) = (&checkpoints, &aside);
+        scope.spawn(move || {
+            let far = |news: News| matches!(news, News::Step(shown) if shown.step >= 5);
+            assert!(news.iter().any(far));
+            fs::rename(checkpoints, aside).unwrap();
+            fs::write(checkpoints, "nothing can be made in here").unwrap();
+        });
+        let error = pretrain(&config, &options).unwrap_err();
+        drop(options);
+        error
+    });
+    let message = format!("{error:#}");
+    assert!(message.contains("run/checkpoints"), "{message}"); // best weights or a step, whichever was next
+
+    fs::remove_file(&checkpoints).unwrap();
+    fs::rename(&aside, &checkpoints).unwrap();
+    let newest = CheckpointFolder::view(&checkpoints)
+        .latest_valid()
+        .unwrap()
+        .unwrap();
+    let resumed = pretrain(&config, &quiet(Start::Continue, StopFlag::at_poll(2))).unwrap();
+    assert_eq!(
+        (resumed.resumed_from, newest.warnings.len()),
+        (Some(newest.step), 0)
+    );
+    assert!(newest.step >= 3); // the one of step 4 may have been on its way
+}
+
 #[test]
 fn a_finished_run_does_nothing_until_it_is_extended() {
     let folder = tempfile::tempdir().unwrap();
