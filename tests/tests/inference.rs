@@ -242,6 +242,11 @@ fn evaluation_counts_what_was_predicted() {
         .flat_map(|row| row.as_array().unwrap());
     assert_eq!(counts.map(|count| count.as_u64().unwrap()).sum::<u64>(), 24);
     assert_eq!(place.list("evaluation"), ["confusion.png", "report.json"]);
+    let written: Value = serde_json::from_str(&place.text("evaluation/report.json")).unwrap();
+    assert_eq!(written["measured"]["weights"], "model.pth");
+    assert_eq!(written["measured"]["sha256"].as_str().unwrap().len(), 64);
+    assert_eq!(written["measured"]["settings"]["data"]["image_size"][0], 32);
+    assert_eq!(written["report"], report["report"]);
     let picture = image::open(place.path("evaluation/confusion.png")).unwrap();
     assert!(picture.width() > 100);
     let again = run(&place, &args[..6]).ended(0); // the same as a table

@@ -135,7 +135,7 @@ pub enum CheckpointError {
     },
 
     /// A JSON file that does not hold what it should.
-    #[error("{}: not a readable state file: {problem}", file.display())]
+    #[error("{}: not what was expected: {problem}", file.display())]
     Json {
         /// The file.
         file: PathBuf,

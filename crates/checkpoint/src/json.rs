@@ -57,7 +57,7 @@ mod tests {
             fs::write(&file, &text[..length]).unwrap();
             let error = read_json::<(u64, f64, String)>(&file).unwrap_err().to_string();
             assert!(
-                error.contains("state.json: not a readable state file"),
+                error.contains("state.json: not what was expected"),
                 "{length}: {error}"
             );
         }

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use fcmae_checkpoint::{
-    Dtype, Metadata, Naming, Preprocessing, Target, TensorData, Tensors, Weights, export_weights,
-    read_contents, read_tensors, read_weights, write_safetensors,
+    Dtype, Metadata, Naming, Target, TensorData, Tensors, Weights, export_weights, read_contents,
+    read_tensors, read_weights, write_safetensors,
 };
 
 fn golden(name: &str) -> PathBuf {
@@ -22,7 +22,7 @@ fn weights(name: &str) -> Weights {
 fn exported(weights: &Weights, target: Target, name: &str) -> (tempfile::TempDir, Tensors, Vec<String>) {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join(name);
-    let done = export_weights(weights, target, &out, &Preprocessing::imagenet(3)).unwrap();
+    let done = export_weights(weights, target, &out).unwrap();
     assert!(done.files.iter().all(|file| file.is_file()));
     let tensors = read_tensors(&done.files[0]).unwrap();
     (folder, tensors, done.notes)
@@ -84,7 +84,7 @@ fn every_way_there_leads_back() {
         ] {
             let folder = tempfile::tempdir().unwrap();
             let out = folder.path().join(name);
-            let done = export_weights(&weights, target, &out, &Preprocessing::imagenet(3)).unwrap();
+            let done = export_weights(&weights, target, &out).unwrap();
             let back = read_weights(&out).unwrap();
             assert_eq!(back.encoder, weights.encoder, "{source} {target}");
             if !weights.head.is_empty() {
@@ -215,7 +215,7 @@ fn names_say_the_format() {
         (Target::Official, "w", "must end in .safetensors or .pth"),
     ] {
         let out = folder.path().join(name);
-        let error = export_weights(&weights, target, &out, &Preprocessing::imagenet(3)).unwrap_err();
+        let error = export_weights(&weights, target, &out).unwrap_err();
         assert!(error.to_string().contains(wanted), "{error}");
         assert!(!out.exists());
     }
@@ -269,7 +269,7 @@ fn alternatives_are_read_where_the_file_says_so_and_written_for_nobody_else() {
     assert_eq!(weights.fcmae_tensors(), tensors);
     assert_eq!(weights.architecture.decoder, None);
     let out = folder.path().join("out.pth");
-    let refused = export_weights(&weights, Target::Timm, &out, &Preprocessing::imagenet(3))
+    let refused = export_weights(&weights, Target::Timm, &out)
         .unwrap_err()
         .to_string();
     assert!(

@@ -54,16 +54,21 @@ impl Classifier {
             .mean_dim([1i64].as_slice(), false, None::<Kind>))
     }
 
+    /// Images `[N, C, H, W]` → what the head sees, `[N, dims.last()]`: [`pooled`](Classifier::pooled) features after
+    /// the norm (the reference's `forward_features`).
+    ///
+    /// # Errors
+    /// An image size that the total stride does not divide.
+    pub fn forward_features(&self, images: &Tensor, pass: &Pass) -> Result<Tensor, MaskError> {
+        Ok(self.norm.forward(&self.pooled(images, pass)?))
+    }
+
     /// Images `[N, C, H, W]` → logits `[N, classes]`.
     ///
     /// # Errors
     /// An image size that the total stride does not divide.
     pub fn forward(&self, images: &Tensor, pass: &Pass) -> Result<Tensor, MaskError> {
-        let pooled = self.pooled(images, pass)?;
-        Ok(linear(
-            &self.norm.forward(&pooled),
-            &self.head_weight,
-            &self.head_bias,
-        ))
+        let features = self.forward_features(images, pass)?;
+        Ok(linear(&features, &self.head_weight, &self.head_bias))
     }
 }

@@ -229,6 +229,8 @@ impl EncoderConfig {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     fn check(change: impl Fn(&mut EncoderConfig), message: &str) {
@@ -306,5 +308,37 @@ mod tests {
             .collect();
         assert_eq!(flat.len(), 12);
         assert!((flat[5].rate - 0.05).abs() < 1e-12 && flat[5].index == 5);
+    }
+
+    #[test]
+    fn drop_path_of_every_size_is_the_references() {
+        type Rates = BTreeMap<String, BTreeMap<String, Vec<f64>>>;
+        let golden: Rates = serde_json::from_str(include_str!("../tests/golden/drop_path.json")).unwrap();
+        assert_eq!(golden.len(), 8);
+        for (size, rates) in golden {
+            let depths = match size.as_str() {
+                "atto" | "femto" | "pico" => [2, 2, 6, 2],
+                "nano" => [2, 2, 8, 2],
+                "tiny" => [3, 3, 9, 3],
+                _ => [3, 3, 27, 3],
+            };
+            for (rate, expected) in rates {
+                let config = EncoderConfig {
+                    depths: depths.to_vec(),
+                    drop_path: rate.parse().unwrap(),
+                    ..EncoderConfig::default()
+                };
+                let found = config
+                    .block_configs()
+                    .into_iter()
+                    .flatten()
+                    .map(|block| block.drop_path.rate);
+                let found: Vec<f64> = found.collect();
+                assert_eq!(found.len(), expected.len(), "{size}");
+                for (a, b) in found.iter().zip(&expected) {
+                    assert!((a - b).abs() < 1e-15, "{size}, {rate}: {a} {b}");
+                }
+            }
+        }
     }
 }

@@ -89,7 +89,7 @@ pub use groups::is_decayed;
 pub use inference::{
     Analysis, AnalysisOptions, Embedding, Evaluation, EvaluationReport, Inference, InferenceConfig,
     KnnConfig, KnnTrial, Level, LinearProbeConfig, LinearTrial, Prediction, Predictions, Probe, ProbeReport,
-    Unreadable, listed,
+    Unreadable, keep_description, listed,
 };
 pub use layers::{LayerDecay, LayerDecayType};
 pub use machine::{DeviceChoice, Machine};

@@ -16,7 +16,7 @@ pub enum Record {
     /// A logged optimizer step.
     Step(StepRecord),
     /// A finished epoch.
-    Epoch(EpochRecord),
+    Epoch(Box<EpochRecord>),
 }
 
 /// A logged optimizer step.
@@ -186,7 +186,7 @@ mod tests {
     }
 
     fn epoch(epoch: u64) -> Record {
-        Record::Epoch(EpochRecord {
+        Record::Epoch(Box::new(EpochRecord {
             step: epoch * 2,
             epoch,
             train_loss: Some(0.7),
@@ -198,7 +198,7 @@ mod tests {
             skipped: 0,
             seconds: 3.0,
             memory_mib: Some(700),
-        })
+        }))
     }
 
     /// Writes all `records`, opens the file again at `step`, and returns the steps that are left.

@@ -246,9 +246,11 @@ mod tests {
         eps: 1e-8,
     };
 
-    fn golden() -> Value {
-        serde_json::from_str(include_str!("../tests/golden/adamw.json")).unwrap()
-    }
+    /// The steps of pre-training (betas 0.9 and 0.95) and of fine-tuning (0.9 and 0.999).
+    const GOLDEN: [&str; 2] = [
+        include_str!("../tests/golden/adamw.json"),
+        include_str!("../tests/golden/adamw_finetune.json"),
+    ];
 
     fn tensor(golden: &Value, name: &str, kind: Kind) -> Tensor {
         let entry = &golden["tensors"][name];
@@ -269,19 +271,29 @@ mod tests {
     }
 
     fn check(kind: Kind, tolerance: f64) {
-        let golden = golden();
+        for golden in GOLDEN {
+            check_steps(&serde_json::from_str(golden).unwrap(), kind, tolerance);
+        }
+    }
+
+    fn check_steps(golden: &Value, kind: Kind, tolerance: f64) {
+        let adamw = AdamW {
+            beta1: golden["betas"][0].as_f64().unwrap(),
+            beta2: golden["betas"][1].as_f64().unwrap(),
+            eps: golden["eps"].as_f64().unwrap(),
+        };
         let group = |name: &str| {
-            let param = tensor(&golden, &format!("{name}.0"), kind).set_requires_grad(true);
+            let param = tensor(golden, &format!("{name}.0"), kind).set_requires_grad(true);
             let of = |key: &str| golden["groups"][name][key].as_f64().unwrap();
             Group::new(vec![(name.to_owned(), param)], of("weight_decay"), of("lr_scale"))
         };
-        let mut optimizer = Optimizer::from_groups(vec![group("w"), group("b")], PAPER).unwrap();
+        let mut optimizer = Optimizer::from_groups(vec![group("w"), group("b")], adamw).unwrap();
         for step in 1..=3 {
             optimizer.zero_grad().unwrap();
             for group in &optimizer.groups {
                 backward(
                     &group.params[0],
-                    &tensor(&golden, &format!("{}.grad.{step}", group.names[0]), kind),
+                    &tensor(golden, &format!("{}.grad.{step}", group.names[0]), kind),
                 );
             }
             optimizer.step(golden["lr"][step - 1].as_f64().unwrap()).unwrap();
@@ -293,7 +305,7 @@ mod tests {
                     (".exp_avg_sq", &group.exp_avg_sqs[0]),
                 ];
                 for (part, found) in found {
-                    let expected = tensor(&golden, &format!("{name}{part}.{step}"), Kind::Double);
+                    let expected = tensor(golden, &format!("{name}{part}.{step}"), Kind::Double);
                     let deviation = deviation(&found.detach(), &expected);
                     assert!(
                         deviation <= tolerance,

@@ -305,7 +305,7 @@ pub(super) const SETTINGS_OF_FINE_TUNING: Group = Group {
             what: "selection.metric=f1",
             setup: nothing,
             args: &["finetune", "bars.toml", "--set", "selection.metric=f1"],
-            says: &["expected one of `top1`, `loss`, `macro_f1`, `auroc`"],
+            says: &["expected one of `top1`, `loss`, `macro_f1`, `auroc`, `map`"],
         },
         Case {
             what: "nothing to mix with",

@@ -3,13 +3,10 @@
 use crate::error::CheckpointError;
 use crate::tensor::TensorData;
 use crate::weights::Weights;
+use crate::weights::preprocessing::{MEAN, STD};
 
 /// Metadata key of fcmae's own files: `"rgb"` or `"grey"`.
 const COLOR: &str = "fcmae.color";
-/// Metadata key of fcmae's own files: mean of each channel.
-const MEAN: &str = "fcmae.mean";
-/// Metadata key of fcmae's own files: standard deviation of each channel.
-const STD: &str = "fcmae.std";
 /// The stem's convolution.
 const STEM: &str = "downsample_layers.0.0.weight";
 

@@ -12,7 +12,8 @@ use crate::weights::architecture::BlockVersion;
 use crate::weights::hugging_face;
 use crate::weights::layout::{Style, to_theirs};
 use crate::weights::naming::{HUGGING_FACE_PREFIXES, Naming};
-use crate::weights::{Part, RESPONSE, Weights, part};
+use crate::weights::preprocessing::Preprocessing;
+use crate::weights::{CLASS_NAMES, Part, RESPONSE, Weights, part};
 use crate::write::write_safetensors;
 
 /// timm's factory functions make linear maps 1×1 convolutions in networks narrower than this (tiny).
@@ -48,37 +49,6 @@ impl fmt::Display for Target {
     }
 }
 
-/// How images are prepared, for `preprocessor_config.json`; nothing in the weights depends on it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Preprocessing {
-    /// Side of the images, px.
-    pub image_size: usize,
-    /// Share of the shorter side that is kept below 384 px.
-    pub crop_pct: f64,
-    /// Mean of each channel, of 1.
-    pub mean: Vec<f64>,
-    /// Standard deviation of each channel, of 1.
-    pub std: Vec<f64>,
-}
-
-impl Preprocessing {
-    /// ImageNet's, at 224 px; the mean of the three channels where there are not three.
-    #[must_use]
-    pub fn imagenet(channels: usize) -> Preprocessing {
-        let (mean, std) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
-        let fit = |values: [f64; 3]| match channels {
-            3 => values.to_vec(),
-            n => vec![values.iter().sum::<f64>() / 3.0; n],
-        };
-        Preprocessing {
-            image_size: 224,
-            crop_pct: 0.875,
-            mean: fit(mean),
-            std: fit(std),
-        }
-    }
-}
-
 /// What was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exported {
@@ -90,7 +60,7 @@ pub struct Exported {
 
 /// Writes weights for `target` to `out`: a file, whose ending (`.safetensors`; `.pth`, `.pt` or `.bin`) says in
 /// which format, or a folder for [`Target::HuggingFace`]. Each file is replaced whole or not at all; the
-/// `config.json` of a folder comes last.
+/// `config.json` of a folder comes last. How images are prepared is what the weights' metadata say ([`Preprocessing::of`]).
 ///
 /// # Errors
 /// An ending that does not fit the target; a network that only fcmae has; what the system refuses.
@@ -98,9 +68,9 @@ pub fn export_weights(
     weights: &Weights,
     target: Target,
     out: impl AsRef<Path>,
-    preprocessing: &Preprocessing,
 ) -> Result<Exported, CheckpointError> {
     let out = out.as_ref();
+    let preprocessing = Preprocessing::of(weights)?;
     let mut notes = Vec::new();
     if let (Some(response), true) = (weights.metadata.get(RESPONSE), target != Target::Native) {
         let problem = format!(
@@ -117,11 +87,14 @@ pub fn export_weights(
     if !has_place && !weights.decoder.is_empty() {
         notes.push(format!("{target} has no place for the decoder: it is left out"));
     }
+    if matches!(target, Target::Official | Target::Timm) {
+        notes.extend(left_behind(weights, target, &preprocessing));
+    }
     if target == Target::Timm && weights.architecture.stem_stride == 2 {
         notes.push(TIMM_STEM.to_owned());
     }
     let files = match target {
-        Target::HuggingFace => folder(weights, out, preprocessing, &mut notes)?,
+        Target::HuggingFace => folder(weights, out, &preprocessing, &mut notes)?,
         Target::Native => {
             let tensors = if weights.head.is_empty() && !weights.decoder.is_empty() {
                 weights.fcmae_tensors()
@@ -145,6 +118,23 @@ pub fn export_weights(
         }
     };
     Ok(Exported { files, notes })
+}
+
+/// What a user of a format without metadata has to note down.
+fn left_behind(weights: &Weights, target: Target, preprocessing: &Preprocessing) -> Option<String> {
+    let is_special = *preprocessing != Preprocessing::imagenet(weights.architecture.in_chans);
+    let names = weights.metadata.contains_key(CLASS_NAMES);
+    let images = is_special.then(|| format!("how images are prepared ({preprocessing})"));
+    let lost: Vec<String> = images
+        .into_iter()
+        .chain(names.then(|| "the names of the classes".to_owned()))
+        .collect();
+    (!lost.is_empty()).then(|| {
+        format!(
+            "{target} has no place for {}: keep them elsewhere",
+            lost.join(" and for ")
+        )
+    })
 }
 
 /// How a target wants its tensors.
@@ -239,7 +229,7 @@ fn folder(
     };
     write_json(
         &files[2],
-        &hugging_face::config(weights, dtype, preprocessing.image_size),
+        &hugging_face::config(weights, dtype, preprocessing.side()),
     )?;
     Ok(files.into())
 }

@@ -35,19 +35,23 @@ pub(crate) fn find<'a>(names: impl Iterator<Item = &'a str>, ema: bool) -> Resul
     let candidates: BTreeSet<(String, usize)> = names.iter().flat_map(|name| candidates(name)).collect();
     let (averaged, plain): (Vec<_>, Vec<_>) = candidates.into_iter().partition(|(prefix, _)| is_ema(prefix));
     let (wanted, other) = if ema { (averaged, plain) } else { (plain, averaged) };
-    let (prefix, naming) = match (&wanted[..], &other[..]) {
-        ([one], _) => one.clone(),
-        ([], []) => return Err(nothing(&names)),
-        ([], _) if ema => return Err("it holds no averaged weights (EMA)".to_owned()),
-        ([], _) => return Err("it holds averaged weights (EMA) alone; ask for them with --ema".to_owned()),
-        (several, _) => {
-            let list: Vec<_> = several.iter().map(|(prefix, _)| format!("`{prefix}`")).collect();
-            return Err(format!(
-                "it holds more than one network, under {}; save one of them alone",
-                list.join(" and ")
-            ));
-        }
-    };
+    let (prefix, naming) =
+        match (&wanted[..], &other[..]) {
+            ([one], _) => one.clone(),
+            ([], []) => return Err(nothing(&names)),
+            ([], _) if ema => return Err("it holds no averaged weights (EMA)".to_owned()),
+            ([], _) => return Err(
+                "it holds averaged weights (EMA) alone; ask for them (`--ema`; as `init`, `init_ema = true`)"
+                    .to_owned(),
+            ),
+            (several, _) => {
+                let list: Vec<_> = several.iter().map(|(prefix, _)| format!("`{prefix}`")).collect();
+                return Err(format!(
+                    "it holds more than one network, under {}; save one of them alone",
+                    list.join(" and ")
+                ));
+            }
+        };
     let mut notes = Vec::new();
     if ema {
         notes.push(AVERAGED_NOTE.to_owned());

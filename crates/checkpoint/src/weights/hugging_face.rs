@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::json::read_json;
 use crate::tensor::Metadata;
 use crate::weights::architecture::{Architecture, BlockVersion};
-use crate::weights::export::Preprocessing;
+use crate::weights::preprocessing::{BICUBIC, Preprocessing};
 use crate::weights::{CLASS_NAMES, Weights};
 
 /// eps of the LayerNorm before the head, here and in the reference.
@@ -107,9 +107,9 @@ pub(crate) fn preprocessor(preprocessing: &Preprocessing) -> Value {
     json!({
         "image_processor_type": "ConvNextImageProcessor",
         "do_resize": true,
-        "size": { "shortest_edge": preprocessing.image_size },
+        "size": { "shortest_edge": preprocessing.side() },
         "crop_pct": preprocessing.crop_pct,
-        "resample": 3,
+        "resample": BICUBIC,
         "do_rescale": true,
         "rescale_factor": 1.0 / 255.0,
         "do_normalize": true,

@@ -19,11 +19,13 @@ mod find;
 mod hugging_face;
 pub(crate) mod layout;
 pub(crate) mod naming;
+mod preprocessing;
 
 use architecture::Alternatives;
 pub use architecture::{Architecture, BlockVersion, DecoderShape};
-pub use export::{Exported, Preprocessing, Target, export_weights};
+pub use export::{Exported, Target, export_weights};
 pub use naming::Naming;
+pub use preprocessing::Preprocessing;
 
 /// Files that a folder of weights may hold, in the order of preference.
 const IN_FOLDER: [&str; 2] = ["model.safetensors", "pytorch_model.bin"];
@@ -167,9 +169,7 @@ pub fn read_weights_with(path: impl AsRef<Path>, options: &ReadOptions) -> Resul
     }
     let mut notes = plan.notes;
     let mut metadata = source.contents.metadata.clone();
-    if plan.naming == Naming::HuggingFace {
-        hugging_face::read_config(&file, &mut metadata, &mut notes);
-    }
+    preprocessing::read_beside(&file, plan.naming, &mut metadata, &mut notes)?;
     Ok(Weights {
         format: source.contents.format,
         naming: plan.naming,

@@ -14,7 +14,7 @@ use fcmae::trainer::{Analysis, AnalysisOptions, Unreadable};
 use image::{ImageFormat, RgbImage};
 use serde::Serialize;
 
-use super::weights::{open, tell_unreadable};
+use super::weights::{ReadArgs, tell_unreadable};
 use super::{Outcome, output};
 
 /// Arguments of `analyze`.
@@ -27,9 +27,8 @@ pub(super) struct Args {
     /// A folder, a manifest `.csv` or a named data set [default: what the weights were trained on]
     #[arg(long, value_name = "PATH|NAME")]
     data: Option<String>,
-    /// Set a key of the settings, e.g. `--set data.image_size=384`; can be repeated
-    #[arg(long, value_name = "KEY=VALUE")]
-    set: Vec<String>,
+    #[command(flatten)]
+    read: ReadArgs,
     /// The part of the data set that is looked at [default: test]
     #[arg(long)]
     split: Option<String>,
@@ -106,7 +105,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
 
 /// Measures one network and writes its activation maps.
 fn analyze(args: &Args, weights: &Path, name: String) -> Result<Network> {
-    let inference = open(weights, &args.set, args.data.as_deref())?;
+    let inference = args.read.open(weights, args.data.as_deref())?;
     let options = AnalysisOptions {
         split: args
             .split

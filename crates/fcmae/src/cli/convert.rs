@@ -6,8 +6,7 @@ use anyhow::{Context, Result, ensure};
 use fcmae::checkpoint::{
     Dtype, Exported, Preprocessing, ReadOptions, Target, Weights, export_weights, read_weights_with,
 };
-use fcmae::data::DataConfig;
-use fcmae::trainer::InputError;
+use fcmae::trainer::{InputError, keep_description};
 use serde_json::json;
 
 use super::{Outcome, output};
@@ -46,7 +45,7 @@ pub(super) struct Args {
     /// Leave norm and head out
     #[arg(long)]
     no_head: bool,
-    /// Side of images in hf's preprocessor_config.json [default: as the run had it, or 224]
+    /// Side of images, for the description that native and hf carry [default: as the weights say, or 224]
     #[arg(long, value_name = "PX", value_parser = clap::value_parser!(u32).range(1..))]
     image_size: Option<u32>,
     /// Replace OUT if it is there
@@ -91,20 +90,12 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
     let mut weights = read_weights_with(&args.input, &options)?;
     let (file, read) = (weights.file.clone(), weights.to_string());
     refuse_overwriting(args, &file)?;
-    let trained = trained_with(&weights);
+    keep_description(&mut weights)?;
     change(args, &mut weights)?;
-    let mut preprocessing = described(&weights, trained);
-    let channels = weights.architecture.in_chans;
-    if preprocessing.mean.len() != channels || preprocessing.std.len() != channels {
-        preprocessing = Preprocessing {
-            image_size: preprocessing.image_size,
-            ..Preprocessing::imagenet(channels)
-        };
-    }
     if let Some(side) = args.image_size {
-        preprocessing.image_size = side as usize;
+        Preprocessing::set_image_size(&mut weights.metadata, side as usize);
     }
-    let Exported { files, notes } = export_weights(&weights, target, &args.output, &preprocessing)?;
+    let Exported { files, notes } = export_weights(&weights, target, &args.output)?;
     let notes: Vec<String> = weights.notes.iter().cloned().chain(notes).collect();
     if args.json {
         output::json(&json!({
@@ -172,43 +163,4 @@ fn change(args: &Args, weights: &mut Weights) -> Result<()> {
             .with_context(|| weights.file.display().to_string())?;
     }
     Ok(())
-}
-
-/// How the run that trained the weights prepared its images, if they carry its config; else as for ImageNet.
-fn trained_with(weights: &Weights) -> Preprocessing {
-    #[derive(serde::Deserialize)]
-    struct Trained {
-        data: DataConfig,
-    }
-    let imagenet = Preprocessing::imagenet(weights.architecture.in_chans);
-    let parse = |text: &String| fcmae::config::from_str(text, &[]).ok()?.parse::<Trained>().ok();
-    match weights.metadata.get("fcmae.config").and_then(parse) {
-        None => imagenet,
-        Some(Trained { data }) => Preprocessing {
-            image_size: data.image_size[0].min(data.image_size[1]),
-            crop_pct: data.crop_pct,
-            mean: data.mean,
-            std: data.std,
-        },
-    }
-}
-
-/// With what the weights themselves say of their images.
-fn described(weights: &Weights, mut preprocessing: Preprocessing) -> Preprocessing {
-    fn value<T: serde::de::DeserializeOwned>(weights: &Weights, key: &str) -> Option<T> {
-        weights
-            .metadata
-            .get(key)
-            .and_then(|text| serde_json::from_str(text).ok())
-    }
-    if let Some([height, width]) = value::<[usize; 2]>(weights, "fcmae.image_size") {
-        preprocessing.image_size = height.min(width);
-    }
-    if let Some(crop_pct) = value(weights, "fcmae.crop_pct") {
-        preprocessing.crop_pct = crop_pct;
-    }
-    if let (Some(mean), Some(std)) = (value(weights, "fcmae.mean"), value(weights, "fcmae.std")) {
-        (preprocessing.mean, preprocessing.std) = (mean, std);
-    }
-    preprocessing
 }

@@ -11,12 +11,19 @@ use super::{Outcome, output};
 
 /// Arguments of `embed`.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Without an option: the mean of the last stage's map, before the norm, `features [N, C]`; it is there with \
+    and without a head, and what `probe` learns from."
+)]
 pub(super) struct Args {
     #[command(flatten)]
     pictures: PicturesArgs,
     /// Where the features go: `.safetensors` (with the pictures' names) or `.npy` (names beside it)
     #[arg(short, long, default_value = "features.safetensors")]
     output: PathBuf,
+    /// What the head of a classifier sees: that mean after the norm (timm's `pre_logits`)
+    #[arg(long, conflicts_with_all = ["stages", "maps"])]
+    norm: bool,
     /// The mean of every stage's map instead of the last one's: `stage0 [N, C_0]`, …
     #[arg(long)]
     stages: bool,
@@ -32,6 +39,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
     let level = match (args.stages, args.maps) {
         (true, _) => Level::Stages,
         (_, true) => Level::Maps,
+        _ if args.norm => Level::Normed,
         _ => Level::Pooled,
     };
     let (inference, files) = args.pictures.open()?;

@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use fcmae::analysis::{ClassificationReport, ConfusionMatrix, Measure, MultiLabelReport, confusion_picture};
-use fcmae::checkpoint::{replace_file, write_json};
+use fcmae::checkpoint::replace_file;
 use fcmae::trainer::{Evaluation, EvaluationReport};
 use image::ImageFormat;
 use serde_json::json;
 
+use super::measured::Measured;
 use super::weights::{WeightsArgs, tell_unreadable};
 use super::{Outcome, output};
 
@@ -36,11 +37,13 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Result<Outcome> {
     let inference = args.weights.open()?;
     let split = args.split.as_ref().unwrap_or(&inference.config.test_split);
-    let dataset = inference.labelled(split)?;
+    let (dataset, note) = inference.labelled(split)?;
+    note.iter().for_each(|note| eprintln!("note: {note}"));
     output::folder(&args.output)?;
     let evaluation = inference.evaluate(&dataset)?;
     tell_unreadable(&evaluation.unreadable);
-    write_json(args.output.join("report.json"), &evaluation)?;
+    Measured::new(&inference, dataset.origin(), split)?
+        .write(&args.output.join("report.json"), &evaluation)?;
     let matrix = match &evaluation.report {
         EvaluationReport::SingleLabel(report) => report.confusion.as_ref(),
         EvaluationReport::MultiLabel(_) => None,

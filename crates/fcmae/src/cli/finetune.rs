@@ -108,8 +108,10 @@ mod tests {
             step: 20,
             measures: Measures {
                 loss: 0.4,
-                top1: 0.875,
+                top1: Some(0.875),
                 top5: None,
+                map: None,
+                label_accuracy: None,
                 macro_f1: 0.86,
                 auroc: Some(0.9375),
             },
@@ -124,7 +126,7 @@ mod tests {
             ..summary(Ending::Finished)
         };
         let expected = "finished 3 of 10 epochs (no better for `selection.patience` epochs) in 1 min 01 s, 40.0 img/s, 812 MiB at most\n\
-                        best      epoch 2: top-1 87.50 %, AUROC 0.9375 · runs/a/checkpoints/best/model.safetensors\n\
+                        best      epoch 2: top-1 87.50 %, macro F1 0.8600, AUROC 0.9375 · runs/a/checkpoints/best/model.safetensors\n\
                         newest    runs/a/w\n\
                         report    runs/a/report.html\n\
                         next      fcmae predict runs/a/checkpoints/best/model.safetensors photos\n";

@@ -9,6 +9,7 @@ mod evaluate;
 mod failure;
 mod finetune;
 mod inspect;
+mod measured;
 mod output;
 mod plan;
 mod predict;

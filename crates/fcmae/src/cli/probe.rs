@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use fcmae::checkpoint::write_json;
 use fcmae::trainer::{KnnTrial, LinearTrial, ProbeReport};
 use serde_json::json;
 
 use super::evaluate::single_label;
+use super::measured::Measured;
 use super::weights::{WeightsArgs, tell_unreadable};
 use super::{Outcome, output};
 
@@ -38,7 +38,8 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
     let folder = args.output.clone().unwrap_or_else(default);
     let report = inference.probe(&folder)?;
     tell_unreadable(&report.unreadable);
-    write_json(folder.join("probe.json"), &report)?;
+    let split = &inference.config.test_split;
+    Measured::new(&inference, &report.data, split)?.write(&folder.join("probe.json"), &report)?;
     if args.json {
         output::json(&json!({"weights": inference.file, "output": folder, "report": report}))?;
     } else {

@@ -3,9 +3,75 @@
 use std::io::{BufReader, stdin};
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use fcmae::checkpoint::ReadOptions;
 use fcmae::data::Location;
-use fcmae::trainer::{Inference, Unreadable, listed, one_line};
+use fcmae::trainer::{Inference, InputError, Unreadable, listed, one_line};
+
+/// How weights are read.
+#[derive(Debug, clap::Args)]
+pub(super) struct ReadArgs {
+    /// Take the averaged weights (EMA)
+    #[arg(long)]
+    ema: bool,
+    /// Names of the classes in the order of the outputs, a line each [default: as the weights say]
+    #[arg(long, value_name = "FILE")]
+    classes: Option<PathBuf>,
+    /// Set a key of the settings: `data.image_size=384`, `batch_size=8`, `device=cpu`, …; can be repeated (a key that
+    /// does not exist is answered with those that do)
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+impl ReadArgs {
+    /// Opens weights, on other images than theirs where `data` names them, and tells what a user should know of them.
+    pub(super) fn open(&self, weights: &Path, data: Option<&str>) -> Result<Inference> {
+        let options = ReadOptions {
+            ema: self.ema,
+            ..ReadOptions::default()
+        };
+        let classes = self.classes.as_deref().map(class_names).transpose()?;
+        let set: Vec<String> = classes.into_iter().chain(self.set.iter().cloned()).collect();
+        let inference = Inference::open_with(weights, &options, &set)?;
+        for note in &inference.notes {
+            eprintln!("note: {}", one_line(note));
+        }
+        // Of pre-training the newest are what one wants: its loss says little about features.
+        let best = weights.join(if self.ema {
+            "checkpoints/best-ema"
+        } else {
+            "checkpoints/best"
+        });
+        if inference.is_classifier() && best.is_dir() {
+            eprintln!(
+                "note: these are the run's newest weights; its best are {}",
+                best.display()
+            );
+        }
+        Ok(match data {
+            Some(data) => inference.with_data(data),
+            None => inference,
+        })
+    }
+}
+
+/// The names of a file as the setting that they are.
+fn class_names(file: &Path) -> Result<String> {
+    let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
+    let names: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+        .collect();
+    if names.is_empty() {
+        let message = format!(
+            "{}: no names; write one of a class into each line",
+            file.display()
+        );
+        return Err(InputError::Argument { message }.into());
+    }
+    Ok(format!("labels.classes={}", serde_json::to_string(&names)?)) // a list of strings is the same in TOML
+}
 
 /// Weights, and on what.
 #[derive(Debug, clap::Args)]
@@ -15,16 +81,14 @@ pub(super) struct WeightsArgs {
     /// A folder, a manifest `.csv`, tar shards or a named data set [default: what the weights were trained on]
     #[arg(long, value_name = "PATH|NAME")]
     data: Option<String>,
-    /// Set a key of the settings: `data.image_size=384`, `batch_size=8`, `device=cpu`, …; can be repeated (a key that
-    /// does not exist is answered with those that do)
-    #[arg(long, value_name = "KEY=VALUE")]
-    set: Vec<String>,
+    #[command(flatten)]
+    read: ReadArgs,
 }
 
 impl WeightsArgs {
     /// Opens the weights and tells what a user should know of them.
     pub(super) fn open(&self) -> Result<Inference> {
-        open(&self.weights, &self.set, self.data.as_deref())
+        self.read.open(&self.weights, self.data.as_deref())
     }
 }
 
@@ -36,10 +100,8 @@ pub(super) struct PicturesArgs {
     /// Pictures, folders, manifests `.csv`, tar shards; `-` reads a list from stdin, a path a line
     #[arg(required = true)]
     pictures: Vec<PathBuf>,
-    /// Set a key of the settings: `data.image_size=384`, `batch_size=8`, `device=cpu`, …; can be repeated (a key that
-    /// does not exist is answered with those that do)
-    #[arg(long, value_name = "KEY=VALUE")]
-    set: Vec<String>,
+    #[command(flatten)]
+    read: ReadArgs,
 }
 
 /// Paths of pictures; a list on stdin may end with an error.
@@ -48,7 +110,7 @@ type Files = Box<dyn Iterator<Item = Result<Location>> + Send>;
 impl PicturesArgs {
     /// Opens the weights and lists the pictures; stdin is read as it comes.
     pub(super) fn open(&self) -> Result<(Inference, Files)> {
-        let inference = open(&self.weights, &self.set, None)?;
+        let inference = self.read.open(&self.weights, None)?;
         let mut files: Files = Box::new(std::iter::empty());
         for path in &self.pictures {
             if path == Path::new("-") {
@@ -59,26 +121,6 @@ impl PicturesArgs {
         }
         Ok((inference, files))
     }
-}
-
-/// Opens weights, on other images than theirs where `data` names them, and tells what a user should know of them.
-pub(super) fn open(weights: &Path, set: &[String], data: Option<&str>) -> Result<Inference> {
-    let inference = Inference::open(weights, set)?;
-    for note in &inference.notes {
-        eprintln!("note: {}", one_line(note));
-    }
-    // Of pre-training the newest are what one wants: its loss says little about features.
-    let best = weights.join("checkpoints/best");
-    if inference.is_classifier() && best.is_dir() {
-        eprintln!(
-            "note: these are the run's newest weights; its best are {}",
-            best.display()
-        );
-    }
-    Ok(match data {
-        Some(data) => inference.with_data(data),
-        None => inference,
-    })
 }
 
 /// Names what could not be read, a line each.

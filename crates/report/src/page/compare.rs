@@ -114,7 +114,7 @@ fn columns(runs: &[Run]) -> Vec<Column> {
         column("Held-out loss", Unit::Plain, last("val_loss".into()), Some(false)),
     ];
     for (part, beside) in [("val", ""), ("val_ema", ", averaged")] {
-        for measure in ["top1", "macro_f1", "auroc"] {
+        for measure in ["top1", "map", "macro_f1", "auroc"] {
             let (title, unit) = curves::measure_words(measure);
             let values = last(format!("{part}.{measure}"));
             columns.push(column(&format!("{title}{beside}"), unit, values, Some(true)));

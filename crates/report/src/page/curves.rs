@@ -7,9 +7,11 @@ use fcmae_plot::{Axis, Chart, Point, Scale, Series, Style, Unit};
 use crate::metrics::Metrics;
 
 /// Measures of a classifier, in this order; others follow by name.
-const MEASURES: [(&str, &str, Unit); 4] = [
+const MEASURES: [(&str, &str, Unit); 6] = [
     ("top1", "Top-1 accuracy", Unit::Percent),
     ("top5", "Top-5 accuracy", Unit::Percent),
+    ("map", "Mean average precision", Unit::Percent),
+    ("label_accuracy", "Labels that are right", Unit::Percent),
     ("macro_f1", "Macro F1", Unit::Plain),
     ("auroc", "AUROC", Unit::Plain),
 ];

@@ -70,7 +70,7 @@ fn figures(run: &Run) -> Markup {
     let metrics = &run.metrics;
     let mut figures: Vec<(String, String, String)> = Vec::new();
     let mut add = |name: &str, value: String, beside: String| figures.push((name.to_owned(), value, beside));
-    for curve in ["val.top1", "val.macro_f1", "val.auroc"] {
+    for curve in ["val.top1", "val.map", "val.macro_f1", "val.auroc"] {
         let (title, unit) = curves::measure_words(&curve["val.".len()..]);
         if let Some(last) = metrics.last(curve) {
             let averaged = metrics.last(&curve.replacen("val", "val_ema", 1));

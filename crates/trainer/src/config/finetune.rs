@@ -47,6 +47,8 @@ pub struct FinetuneConfig {
     /// Names that the weights of `init` may have and the network has not; they are not used. To drop GRN after
     /// pre-training (Table 2f): `["*.grn.*"]`, and `model.response.kind = "none"`.
     pub init_allow_unused: Vec<String>,
+    /// Whether the averaged weights (EMA) of `init` are taken, which must then be there.
+    pub init_ema: bool,
     /// Whether the head starts anew though the weights of `init` have one; needed where they have other classes.
     pub new_head: bool,
     /// Factor on the head's weight as it is drawn. Reference: 0.001.
@@ -98,6 +100,7 @@ impl Default for FinetuneConfig {
             init: FinetuneConfig::FROM_SCRATCH.to_owned(),
             init_allow_missing: Vec::new(),
             init_allow_unused: Vec::new(),
+            init_ema: false,
             new_head: false,
             head_init_scale: 0.001,
             freeze: Vec::new(),
@@ -178,7 +181,7 @@ impl FinetuneConfig {
         self.loss.validate()?;
         self.optimizer.validate()?;
         self.ema.validate()?;
-        self.selection.validate(self.labels.kind)?;
+        self.selection.validate(&self.labels)?;
         self.check_mixing()?;
         self.check_stopping()
     }
@@ -269,7 +272,7 @@ mod tests {
     #[test]
     fn each_section_is_checked() {
         type Change = fn(&mut FinetuneConfig);
-        let cases: [(Change, &str); 17] = [
+        let cases: [(Change, &str); 18] = [
             (|c| c.model.grn_scope = GrnScope::Batch, "`model.grn_scope`"),
             (|c| c.name = "a/b".into(), "`name`"),
             (|c| c.init = String::new(), "`init`"),
@@ -294,9 +297,13 @@ mod tests {
             (
                 |c| {
                     c.labels.kind = LabelKind::MultiLabel;
-                    c.labels.columns = vec!["a".into()];
+                    c.labels.columns = vec!["a".into(), "b".into()];
                     c.selection.metric = super::super::Metric::Auroc;
                 },
+                "`selection.metric`",
+            ),
+            (
+                |c| c.selection.metric = super::super::Metric::Map,
                 "`selection.metric`",
             ),
             (

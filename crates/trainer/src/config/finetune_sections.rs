@@ -1,6 +1,6 @@
 //! The sections of a run's file that only fine-tuning has, or that have other defaults there.
 
-use fcmae_data::LabelKind;
+use fcmae_data::{LabelConfig, LabelKind};
 use serde::{Deserialize, Serialize};
 
 use super::sections::{OptimizerConfig, ScheduleConfig, TrainConfig, check, positive};
@@ -224,7 +224,7 @@ impl EmaConfig {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SelectionConfig {
-    /// What is compared on the held-out images: `"top1"`, `"loss"`, `"macro_f1"` or `"auroc"`.
+    /// What is compared on the held-out images: `"top1"`, `"loss"`, `"macro_f1"`, `"auroc"` or `"map"`.
     pub metric: Metric,
     /// The run ends where neither weights nor averaged weights got better for so many epochs; 0 = never.
     pub patience: u64,
@@ -234,24 +234,33 @@ pub struct SelectionConfig {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Metric {
-    /// Share of the images (with several labels an image: of the labels) that are right.
+    /// Share of the images that are right; with several labels an image, where there is no such thing, as `map`.
     #[default]
     Top1,
     /// Mean loss; the smallest is the best.
     Loss,
     /// Mean over the classes of F1.
     MacroF1,
-    /// Area under the ROC curve, for two classes.
+    /// Area under the ROC curve, for two classes or one that is there or not.
     Auroc,
+    /// Mean over the classes of average precision, for several labels an image.
+    Map,
 }
 
 impl SelectionConfig {
-    pub(super) fn validate(&self, kind: LabelKind) -> Result<(), InputError> {
+    pub(super) fn validate(&self, labels: &LabelConfig) -> Result<(), InputError> {
+        let is_multi_label = labels.kind == LabelKind::MultiLabel;
         check(
-            !(self.metric == Metric::Auroc && kind == LabelKind::MultiLabel),
+            !(self.metric == Metric::Auroc && is_multi_label && labels.columns.len() != 1),
             "selection.metric",
             &"auroc",
-            "\"top1\", \"loss\" or \"macro_f1\" with several labels an image",
+            "\"map\", \"loss\" or \"macro_f1\" with several labels an image",
+        )?;
+        check(
+            self.metric != Metric::Map || is_multi_label,
+            "selection.metric",
+            &"map",
+            "\"top1\", \"loss\", \"macro_f1\" or \"auroc\" with one label an image",
         )
     }
 }

@@ -138,7 +138,8 @@ impl Choice {
 /// The measure that is compared; the higher the better. `None` where it is not defined.
 fn height(metric: Metric, measures: &Measures) -> Option<f64> {
     match metric {
-        Metric::Top1 => Some(measures.top1),
+        Metric::Top1 => measures.top1.or(measures.map), // several labels an image have no top-1
+        Metric::Map => measures.map,
         Metric::Loss => Some(-measures.loss),
         Metric::MacroF1 => Some(measures.macro_f1),
         Metric::Auroc => measures.auroc,
@@ -193,8 +194,10 @@ mod tests {
     fn measures(top1: f64, loss: f64) -> Measures {
         Measures {
             loss,
-            top1,
+            top1: Some(top1),
             top5: None,
+            map: None,
+            label_accuracy: None,
             macro_f1: top1,
             auroc: None,
         }

@@ -1,7 +1,7 @@
 //! What the classifier begins with: drawn or imported weights, and what stays as it is.
 
 use anyhow::{Context, Result};
-use fcmae_checkpoint::{matches_any, read_weights};
+use fcmae_checkpoint::{ReadOptions, matches_any, read_weights_with};
 use fcmae_model::{Allow, load_allowing};
 use tch::{nn, no_grad};
 
@@ -24,7 +24,11 @@ pub(super) fn begin(config: &FinetuneConfig, vs: &nn::VarStore) -> Result<Vec<St
         return Ok(Vec::new());
     };
 
-    let mut weights = read_weights(path).context("`init`")?;
+    let options = ReadOptions {
+        ema: config.init_ema,
+        ..ReadOptions::default()
+    };
+    let mut weights = read_weights_with(path, &options).context("`init`")?;
     weights.adapt_input_channels(config.model.in_chans)?;
     let mut tensors = weights.classifier_tensors();
     let other_classes = weights.architecture.classes.filter(|&found| found != classes);

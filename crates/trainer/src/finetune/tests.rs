@@ -193,7 +193,7 @@ fn a_classifier_learns_and_its_best_weights_are_kept() {
     let found = summary.finetuned.unwrap();
     let (best, best_ema) = (found.best.unwrap(), found.best_ema.unwrap());
     assert!(
-        best.measures.top1 >= 0.875 && best_ema.measures.top1 >= 0.875,
+        best.measures.top1 >= Some(0.875) && best_ema.measures.top1 >= Some(0.875),
         "{best:?} {best_ema:?}"
     );
     assert!(best.measures.auroc.unwrap() > 0.9 && best.measures.top5.is_none());
@@ -217,7 +217,7 @@ fn a_classifier_learns_and_its_best_weights_are_kept() {
     assert_eq!(average, metadata("model.safetensors"));
     let lines = metrics(&config.run_folder());
     let last = lines.last().unwrap();
-    assert_eq!(last["val"]["top1"].as_f64(), found.val.map(|val| val.top1));
+    assert_eq!(last["val"]["top1"].as_f64(), found.val.and_then(|val| val.top1));
     assert_eq!(
         last["val_ema"]["loss"].as_f64(),
         found.val_ema.map(|val| val.loss)
@@ -435,7 +435,7 @@ fn soft_and_several_labels_are_learnt_from_columns() {
         let summary = run(&config);
         let measures = summary.finetuned.unwrap().val.unwrap();
         assert!(
-            measures.loss.is_finite() && (0.0..=1.0).contains(&measures.top1),
+            measures.loss.is_finite() && measures.top1.is_some() != measures.map.is_some(),
             "{measures:?}"
         );
         assert_eq!(

@@ -1,7 +1,7 @@
 //! What a file of weights says beside them: how its images were read, what its classes are called.
 
 use anyhow::{Context, Result};
-use fcmae_checkpoint::Weights;
+use fcmae_checkpoint::{Preprocessing, Weights};
 use fcmae_data::{Color, DataConfig, LabelConfig, LabelKind};
 use fcmae_encoder::EncoderConfig;
 use serde::Deserialize;
@@ -28,9 +28,41 @@ struct Loss {
     sigmoid: bool,
 }
 
+/// Completes the metadata of weights with what the config of their run says of images, so that it outlives a conversion
+/// and changes of the network, which the config does not.
+///
+/// # Errors
+/// A config that cannot be read; the error names the file.
+pub fn keep_description(weights: &mut Weights) -> Result<()> {
+    if let Some(data) = run_config(weights)?.data {
+        preprocessing(&data).complete(&mut weights.metadata);
+    }
+    Ok(())
+}
+
+fn preprocessing(data: &DataConfig) -> Preprocessing {
+    Preprocessing {
+        image_size: data.image_size,
+        crop_pct: data.crop_pct,
+        mean: data.mean.clone(),
+        std: data.std.clone(),
+    }
+}
+
+fn run_config(weights: &Weights) -> Result<RunConfig> {
+    match weights.metadata.get("fcmae.config") {
+        None => Ok(RunConfig::default()),
+        Some(text) => fcmae_config::from_str(text, &[])
+            .and_then(|resolved| resolved.parse())
+            .with_context(|| format!("{}: its metadata `fcmae.config`", weights.file.display())),
+    }
+}
+
 /// What is known of weights.
 #[derive(Debug)]
 pub(super) struct Described {
+    /// What is assumed for want of knowledge.
+    pub(super) note: Option<String>,
     /// Settings under which they are used as they were trained.
     pub(super) config: InferenceConfig,
     /// The network, where the weights come from a run.
@@ -44,14 +76,8 @@ pub(super) struct Described {
 /// Reads the metadata: the run's config, over it the single keys (which outlive a conversion), over both nothing.
 /// Weights without either get ImageNet's statistics.
 pub(super) fn describe(weights: &Weights) -> Result<Described> {
-    let get = |key: &str| weights.metadata.get(key);
-    let name = || weights.file.display().to_string();
-    let run = match get("fcmae.config") {
-        None => RunConfig::default(),
-        Some(text) => fcmae_config::from_str(text, &[])
-            .and_then(|resolved| resolved.parse())
-            .with_context(|| format!("{}: its metadata `fcmae.config`", name()))?,
-    };
+    let run = run_config(weights)?;
+    let is_assumed = run.data.is_none() && !Preprocessing::is_known(weights);
     let mut data = match run.data {
         Some(data) => data,
         None => imagenet(weights)?,
@@ -59,15 +85,20 @@ pub(super) fn describe(weights: &Weights) -> Result<Described> {
     let mut labels = run.labels;
     labels.fraction = 1.0; // of training, not of what comes after
     let mut class_names = Vec::new();
-    read(weights, "fcmae.image_size", &mut data.image_size)?;
     read(weights, "fcmae.color", &mut data.color)?;
-    read(weights, "fcmae.mean", &mut data.mean)?;
-    read(weights, "fcmae.std", &mut data.std)?;
-    read(weights, "fcmae.crop_pct", &mut data.crop_pct)?;
+    let images = preprocessing(&data).corrected_by(weights)?;
+    data.image_size = images.image_size;
+    data.crop_pct = images.crop_pct;
+    (data.mean, data.std) = (images.mean, images.std);
     read(weights, "fcmae.labels", &mut labels.kind)?;
     read(weights, "fcmae.class_names", &mut class_names)?;
     data.val_fraction = 0.0;
     Ok(Described {
+        note: is_assumed.then(|| {
+            "the weights do not say how their images were prepared: 224 px and ImageNet's statistics are assumed (`data.image_size`, \
+             `data.mean`, `data.std`, `data.crop_pct`)"
+                .to_owned()
+        }),
         is_sigmoid: labels.kind == LabelKind::MultiLabel || run.loss.sigmoid,
         config: InferenceConfig {
             precision: run.precision,

@@ -17,13 +17,24 @@ use crate::error::InputError;
 /// Which features.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Level {
-    /// The mean of the last stage's map, before the norm: `features [N, C]`.
+    /// The mean of the last stage's map, before the norm that stands in front of a head: `features [N, C]`. It is
+    /// what `probe` learns from, and weights of pre-training, which have no such norm, have it too.
     #[default]
     Pooled,
+    /// The same after the norm, which is what the head of a classifier sees: `features [N, C]`. It is the reference's
+    /// `forward_features` and timm's `forward_head(…, pre_logits=True)`.
+    Normed,
     /// The mean of every stage's map: `stage0 [N, C_0]`, `stage1 [N, C_1]`, ….
     Stages,
     /// Every stage's whole map: `stage0 [N, C_0, H_0, W_0]`, ….
     Maps,
+}
+
+impl Level {
+    /// Whether there is one tensor.
+    fn is_one(self) -> bool {
+        matches!(self, Level::Pooled | Level::Normed)
+    }
 }
 
 /// Features of N pictures.
@@ -68,7 +79,7 @@ impl Inference {
         let parts = rows.first().map_or(0, Vec::len);
         let joined = |part: usize| {
             let all: Vec<&Tensor> = rows.iter().map(|batch| &batch[part]).collect();
-            let name = if level == Level::Pooled {
+            let name = if level.is_one() {
                 "features".to_owned()
             } else {
                 format!("stage{part}")
@@ -85,6 +96,7 @@ impl Inference {
     fn features(&self, batch: &super::stream::Decoded, level: Level) -> Result<Vec<Tensor>> {
         Ok(match level {
             Level::Pooled => self.pooled(batch)?.pop().into_iter().collect(),
+            Level::Normed => vec![self.normed(batch)?],
             Level::Stages => self.pooled(batch)?,
             Level::Maps => {
                 let to_cpu = |map: Tensor| map.to_kind(Kind::Float).to_device(Device::Cpu).contiguous();
@@ -106,7 +118,7 @@ impl Embedding {
             _ if parent.is_some_and(|parent| !parent.is_dir()) => "there is no such folder; make it first",
             _ if path.is_dir() => "this is a folder; give the name of a file",
             Some("safetensors") => return Ok(()),
-            Some("npy") if level == Level::Pooled => return Ok(()),
+            Some("npy") if level.is_one() => return Ok(()),
             Some("npy") => "a .npy holds one tensor; write the stages to a .safetensors",
             _ => "features are written as .safetensors or .npy",
         };

@@ -1,8 +1,10 @@
 //! All measures of a classifier on labelled images.
 
+use std::collections::HashSet;
+
 use anyhow::{Context, Result};
 use fcmae_analysis::{ClassificationReport, MultiLabelReport, Scores};
-use fcmae_data::{DataConfig, Dataset, LabelKind};
+use fcmae_data::{DataConfig, Dataset, LabelConfig, LabelKind};
 use serde::Serialize;
 
 use super::network::Inference;
@@ -32,22 +34,56 @@ pub enum EvaluationReport {
 }
 
 impl Inference {
-    /// The labelled images of `split`, classes in the order of the outputs.
+    /// The labelled images of `split`, classes in the order of the outputs; and a sentence where that order was guessed:
+    /// classes that have nothing to do with the names of the outputs, but are as many, are taken in their own order, as
+    /// timm and the reference take folders such as `n01440764`.
     ///
     /// # Errors
     /// Images without labels; classes that the weights do not know.
-    pub fn labelled(&self, split: &str) -> Result<Dataset> {
+    pub fn labelled(&self, split: &str) -> Result<(Dataset, Option<String>)> {
         let data = DataConfig {
             split: split.to_owned(),
             ..self.config.data.clone()
         };
-        let mut labels = self.config.labels.clone();
-        if self.are_named {
-            labels.classes.clone_from(&self.class_names);
+        let labels = &self.config.labels;
+        if !self.are_named {
+            let dataset = Dataset::open_labelled(&data, labels)?;
+            self.check_classes(&dataset)?;
+            return Ok((dataset, None));
         }
-        let dataset = Dataset::open_labelled(&data, &labels)?;
-        self.check_classes(&dataset)?;
-        Ok(dataset)
+        let named = |classes: &[String]| LabelConfig {
+            classes: classes.to_vec(),
+            ..labels.clone()
+        };
+        let refused = match Dataset::open_labelled(&data, &named(&self.class_names)) {
+            Ok(dataset) => {
+                self.check_classes(&dataset)?;
+                return Ok((dataset, None));
+            }
+            Err(refused) => refused,
+        };
+        match Dataset::open_labelled(&data, &named(&[])) {
+            Ok(dataset) if self.are_others(dataset.class_names()) => {
+                let note = format!(
+                    "the classes of {} are not called as the outputs are; there are {} of both, so they are taken in \
+                     their order, {:?} as {:?}",
+                    dataset.origin().display(),
+                    self.class_names.len(),
+                    dataset.class_names()[0],
+                    self.class_names[0]
+                );
+                Ok((dataset, Some(note)))
+            }
+            _ => Err(refused.into()),
+        }
+    }
+
+    /// Whether `classes` are as many as the outputs and share no name with them.
+    fn are_others(&self, classes: &[String]) -> bool {
+        let ours: HashSet<&String> = self.class_names.iter().collect();
+        !classes.is_empty()
+            && classes.len() == self.class_names.len()
+            && !classes.iter().any(|name| ours.contains(name))
     }
 
     /// Numbers stand for names only where there are as many.

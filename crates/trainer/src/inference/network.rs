@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use fcmae_blocks::Pass;
-use fcmae_checkpoint::{Weights, read_weights};
+use fcmae_checkpoint::{ReadOptions, Weights, read_weights_with};
 use fcmae_data::LabelKind;
 use fcmae_encoder::{Classifier, EncoderConfig, SparseEncoder};
 use fcmae_kernels::GrnScope;
@@ -47,12 +47,20 @@ enum Network {
 
 impl Inference {
     /// Opens weights: a file of fcmae, the reference, timm or transformers, or the folder of a run or checkpoint
-    /// ([`read_weights`]). `overrides` are `key=value` of [`InferenceConfig`].
+    /// ([`read_weights`](fcmae_checkpoint::read_weights)). `overrides` are `key=value` of [`InferenceConfig`].
     ///
     /// # Errors
     /// Weights that cannot be read or used; settings that are unknown or out of range.
     pub fn open(path: &Path, overrides: &[String]) -> Result<Inference> {
-        let mut weights = read_weights(path)?;
+        Inference::open_with(path, &ReadOptions::default(), overrides)
+    }
+
+    /// [`open`](Inference::open), with a choice of what is taken from the file: averaged weights, say.
+    ///
+    /// # Errors
+    /// As [`open`](Inference::open); and averaged weights that were asked for and are not there.
+    pub fn open_with(path: &Path, options: &ReadOptions, overrides: &[String]) -> Result<Inference> {
+        let mut weights = read_weights_with(path, options)?;
         let described = describe(&weights)?;
         let text = fcmae_config::to_toml(&described.config)?;
         let config: InferenceConfig = fcmae_config::from_str(&text, overrides)?.parse()?;
@@ -73,7 +81,7 @@ impl Inference {
         let (class_names, are_named) = class_names(&weights, &described, &config)?;
         Ok(Inference {
             file: weights.file.clone(),
-            notes: weights.notes,
+            notes: weights.notes.into_iter().chain(described.note).collect(),
             model,
             class_names,
             are_named,
@@ -154,6 +162,15 @@ impl Inference {
                 .to_device(Device::Cpu)
         };
         Ok(self.maps(batch)?.into_iter().map(pool).collect())
+    }
+
+    /// Normalised images → what the head sees, `[N, C]`, f32 on the CPU.
+    pub(super) fn normed(&self, batch: &Decoded) -> Result<Tensor> {
+        let classifier = self.classifier()?;
+        let images = self.tensor(batch)?;
+        let features = no_grad(|| classifier.forward_features(&images, &Pass::default()))
+            .map_err(InputError::section)?;
+        Ok(features.to_kind(Kind::Float).to_device(Device::Cpu).contiguous())
     }
 
     /// What reads images as these weights want them.

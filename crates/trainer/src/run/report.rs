@@ -54,7 +54,7 @@ impl<T: Task> Run<T> {
     }
 
     pub(super) fn report_epoch(&mut self, record: &EpochRecord) -> Result<()> {
-        self.write_metrics(&Record::Epoch(record.clone()))?;
+        self.write_metrics(&Record::Epoch(Box::new(record.clone())))?;
         let losses = [
             ("epoch/train_loss", record.train_loss),
             ("epoch/held_out_loss", record.val_loss),

@@ -3,7 +3,7 @@
 mod features;
 mod linear;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use fcmae_analysis::{ClassificationReport, Scores, top_k_accuracy};
@@ -22,6 +22,8 @@ use linear::Setting;
 /// What was tried, what was chosen, and what it gets right on the test images.
 #[derive(Debug, Clone, Serialize)]
 pub struct ProbeReport {
+    /// Where the images come from.
+    pub data: PathBuf,
     /// Names of the classes.
     pub class_names: Vec<String>,
     /// Training images, those included that choices were made on.
@@ -149,6 +151,7 @@ impl Inference {
         );
         let all = votes.of(&test_part.layers[*layer], &[neighbours.k])?;
         Ok(ProbeReport {
+            data: test.origin().to_owned(),
             class_names: train.class_names().to_vec(),
             train_images: train.len(),
             val_images: val_labels.len(),

@@ -1,0 +1,71 @@
+//! What measures are of: written into the files that hold them.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use fcmae::checkpoint::{read_json, sha256_file, write_json};
+use fcmae::trainer::{Inference, InferenceConfig};
+use serde::{Deserialize, Serialize};
+
+/// What was measured, on what.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Measured {
+    weights: PathBuf,
+    /// Of the file of weights.
+    sha256: String,
+    data: PathBuf,
+    split: String,
+    settings: InferenceConfig,
+    /// Of this program.
+    version: String,
+}
+
+/// A file of measures.
+#[derive(Serialize)]
+struct Report<'a, T: Serialize> {
+    measured: &'a Measured,
+    #[serde(flatten)]
+    report: &'a T,
+}
+
+/// The part of it that is read again.
+#[derive(Deserialize)]
+struct Header {
+    measured: Measured,
+}
+
+impl Measured {
+    /// The weights of `inference` on the part `split` of the images at `data`.
+    pub(super) fn new(inference: &Inference, data: &Path, split: &str) -> Result<Measured> {
+        Ok(Measured {
+            weights: inference.file.clone(),
+            sha256: sha256_file(&inference.file)?,
+            data: data.to_owned(),
+            split: split.to_owned(),
+            settings: inference.config.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        })
+    }
+
+    /// Writes `report` as JSON, and says so where it takes the place of measures of something else.
+    pub(super) fn write(&self, file: &Path, report: &impl Serialize) -> Result<()> {
+        if let Ok(Header { measured: old }) = read_json::<Header>(file)
+            && (&old.sha256, &old.data, &old.split) != (&self.sha256, &self.data, &self.split)
+        {
+            eprintln!(
+                "note: {} was of {} on {}, `{}`, and is replaced; `--output` keeps them apart",
+                file.display(),
+                old.weights.display(),
+                old.data.display(),
+                old.split
+            );
+        }
+        Ok(write_json(
+            file,
+            &Report {
+                measured: self,
+                report,
+            },
+        )?)
+    }
+}
