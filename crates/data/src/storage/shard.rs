@@ -4,6 +4,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use super::Halt;
 use super::http::{Client, Remote, is_url};
 use super::location::changed;
 use crate::error::DataError;
@@ -21,9 +22,9 @@ pub(crate) struct Shard {
 
 impl Shard {
     /// Finds out length and stamp.
-    pub(crate) fn open(name: &str, client: &Client) -> Result<Shard, DataError> {
+    pub(crate) fn open(name: &str, client: &Client, halt: &Halt) -> Result<Shard, DataError> {
         if is_url(name) {
-            let (remote, bytes, stamp) = client.open(name)?;
+            let (remote, bytes, stamp) = client.open(name, halt)?;
             return Ok(Shard {
                 name: name.to_owned(),
                 bytes,
@@ -73,10 +74,10 @@ impl Shard {
         if self.remote.is_some() { 256 << 10 } else { 4 << 10 }
     }
 
-    /// The bytes `offset..offset + len`, which lie inside the archive.
-    pub(crate) fn read(&self, offset: u64, len: u64) -> Result<Vec<u8>, DataError> {
+    /// The bytes `offset..offset + len`, which lie inside the archive; no server is waited for once `halt` is raised.
+    pub(crate) fn read(&self, offset: u64, len: u64, halt: &Halt) -> Result<Vec<u8>, DataError> {
         if let Some(remote) = &self.remote {
-            return remote.range(offset, len);
+            return remote.range(offset, len, halt);
         }
         // Opened for each read: thousands of shards would not fit the limit of open files.
         let read = || {

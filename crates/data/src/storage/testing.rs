@@ -1,6 +1,6 @@
 //! A server on the same machine that serves one file by ranges, and misbehaves as it is told.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -137,8 +137,7 @@ fn respond(
         Mood::Cut => stream.write_all(&[head.as_bytes(), half].concat()),
         Mood::Stall => {
             stream.write_all(&[head.as_bytes(), half].concat())?;
-            thread::sleep(Duration::from_secs(2)); // longer than any test's client waits
-            Ok(())
+            io::copy(&mut stream, &mut io::sink()).map(drop) // until the client goes
         }
         Mood::Slow => {
             stream.write_all(head.as_bytes())?;

@@ -5,11 +5,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use fcmae_blocks::DropPathDraws;
-use fcmae_data::{Batch, DataConfig, Dataset, Loader, LoaderOptions, Position, Report, StageTimes};
+use fcmae_data::{
+    Batch, DataConfig, DataError, Dataset, Loader, LoaderOptions, Position, Report, StageTimes,
+};
 use fcmae_encoder::EncoderConfig;
 use tch::{Device, Tensor};
 
 use crate::config::{TrainConfig, ValidationConfig};
+use crate::stop::StopFlag;
 
 /// The endless sequence of training batches. What a batch holds is keyed by (seed, epoch, sample): it depends
 /// neither on where the sequence was entered nor on threads.
@@ -36,6 +39,8 @@ const WAIT_WORTH_TELLING: f64 = 0.05;
 /// Shorter epochs say nothing: they mostly wait for the loader's first batch.
 const SHORTEST_EPOCH: Duration = Duration::from_secs(5);
 
+const ENDED_EARLY: &str = "the data loader has ended early";
+
 impl TrainingBatches {
     /// Enters the sequence before step `step_of_epoch` of `epoch`, both from 0.
     pub(crate) fn start(
@@ -58,13 +63,23 @@ impl TrainingBatches {
 
     /// The next batch, and how long the data loader was waited for.
     pub(crate) fn next(&mut self) -> Result<(Batch, Duration)> {
+        let never = StopFlag::default();
+        self.next_unless(&never)?.context(ENDED_EARLY)
+    }
+
+    /// As [`next`](TrainingBatches::next); `None` if `stop` was raised before a batch came.
+    pub(crate) fn next_unless(&mut self, stop: &StopFlag) -> Result<Option<(Batch, Duration)>> {
         let started = Instant::now();
         loop {
-            let batch = self.loader.next().context("the data loader has ended early")??;
+            let next = self.loader.next_unless(|| stop.is_up());
+            let batch = match next.context(ENDED_EARLY)? {
+                Err(DataError::Stopped) => return Ok(None),
+                batch => batch?,
+            };
             if batch.batch < self.used {
                 let waited = started.elapsed();
                 self.epoch.waited += waited;
-                return Ok((batch, waited));
+                return Ok(Some((batch, waited)));
             }
         }
     }

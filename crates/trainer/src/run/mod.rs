@@ -167,7 +167,9 @@ impl<T: Task> Run<T> {
             if self.stop.is_raised() {
                 return Ok(Window::Stopped);
             }
-            let (batch, waited) = self.batches.next()?;
+            let Some((batch, waited)) = self.batches.next_unless(&self.stop)? else {
+                return Ok(Window::Stopped);
+            };
             skipped += batch.skipped as u64;
             self.meter.add(batch.ids.len(), waited);
             let mut taken = Taken::new(&batch);

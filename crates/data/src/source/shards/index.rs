@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::samples::{Sample, samples};
 use crate::error::DataError;
-use crate::storage::Shard;
+use crate::storage::{Halt, Shard};
 
 /// Changes when another version would read the file differently.
 const FORMAT: u32 = 2;
@@ -35,7 +35,7 @@ pub(super) struct Cache {
 
 /// The images of `shard`: from `cache` if it holds them for this very archive, else by a scan, which is kept there
 /// unless nothing tells one version of the archive from the next. A cache that cannot be written is done without.
-pub(super) fn indexed(shard: &Shard, cache: Option<&Cache>) -> Result<Vec<Sample>, DataError> {
+pub(super) fn indexed(shard: &Shard, cache: Option<&Cache>, halt: &Halt) -> Result<Vec<Sample>, DataError> {
     let name = full_name(shard);
     let file = cache
         .filter(|cache| shard.is_remote() || shard.bytes() >= cache.from_bytes)
@@ -53,7 +53,7 @@ pub(super) fn indexed(shard: &Shard, cache: Option<&Cache>) -> Result<Vec<Sample
         shard: name,
         bytes: shard.bytes(),
         stamp: shard.stamp().to_owned(),
-        samples: samples(shard)?,
+        samples: samples(shard, halt)?,
     };
     if let Some(file) = file {
         let _ = store(&file, &index);

@@ -6,7 +6,7 @@
 use tar::{EntryType, Header, PaxExtensions};
 
 use crate::error::DataError;
-use crate::storage::Shard;
+use crate::storage::{Halt, Shard};
 
 /// Headers and contents are padded to this many bytes.
 const BLOCK: u64 = 512;
@@ -27,14 +27,16 @@ pub(super) struct Member {
 /// An archive that is read from front to back, a window of bytes at a time.
 pub(super) struct Reader<'a> {
     shard: &'a Shard,
+    halt: &'a Halt,
     start: u64,
     window: Vec<u8>,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(shard: &'a Shard) -> Reader<'a> {
+    pub(super) fn new(shard: &'a Shard, halt: &'a Halt) -> Reader<'a> {
         Reader {
             shard,
+            halt,
             start: 0,
             window: Vec::new(),
         }
@@ -48,7 +50,7 @@ impl<'a> Reader<'a> {
         };
         if inside(self.start, &self.window).is_none() {
             let ahead = self.shard.window().max(len).min(self.shard.bytes() - offset);
-            self.window = self.shard.read(offset, ahead)?;
+            self.window = self.shard.read(offset, ahead, self.halt)?;
             self.start = offset;
         }
         let from = inside(self.start, &self.window).unwrap_or(0);

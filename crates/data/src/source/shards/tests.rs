@@ -46,6 +46,11 @@ fn shard(bytes: &[u8]) -> (TempDir, PathBuf) {
     (folder, path)
 }
 
+/// A client that is asked for nothing.
+fn anyone() -> Client {
+    Client::new(DataConfig::default().retry())
+}
+
 fn cache_at(folder: &Path) -> Cache {
     Cache {
         folder: folder.to_owned(),
@@ -59,12 +64,7 @@ fn table_of(paths: &[&Path], cache: Option<&Path>) -> Result<Table, DataError> {
         .map(|path| path.to_str().unwrap().to_owned())
         .collect();
     let cache = cache.map(cache_at);
-    open(
-        Path::new("shards"),
-        &names,
-        &Client::new(Retry::default()),
-        cache.as_ref(),
-    )
+    open(Path::new("shards"), &names, &anyone(), cache.as_ref())
 }
 
 fn listing(bytes: &[u8], labels: Option<&str>) -> Result<Listing, DataError> {
@@ -449,7 +449,7 @@ fn mutated_archives_never_panic_and_never_reach_outside() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("0.tar");
     let mut stream = fcmae_random::Stream::new(7, fcmae_random::Purpose::Verify, 0, 0);
-    let client = Client::new(Retry::default());
+    let (client, halt) = (anyone(), Halt::default());
     let (mut read, rounds) = (0, 3000);
     for _ in 0..rounds {
         let mut bytes = whole.clone();
@@ -465,8 +465,8 @@ fn mutated_archives_never_panic_and_never_reach_outside() {
             }
         }
         std::fs::write(&path, &bytes).unwrap();
-        let shard = Shard::open(path.to_str().unwrap(), &client).unwrap();
-        let Ok(samples) = samples::samples(&shard) else {
+        let shard = Shard::open(path.to_str().unwrap(), &client, &halt).unwrap();
+        let Ok(samples) = samples::samples(&shard, &halt) else {
             continue;
         };
         read += 1;
@@ -474,7 +474,7 @@ fn mutated_archives_never_panic_and_never_reach_outside() {
             name, offset, len, ..
         } in samples
         {
-            let bytes = shard.read(offset, len);
+            let bytes = shard.read(offset, len, &halt);
             assert_eq!(
                 bytes.unwrap().len() as u64,
                 len,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::storage::Retry;
 use crate::storage::testing::{Mood, Server};
 
 fn patient(attempts: u32) -> Client {
@@ -77,8 +78,18 @@ fn a_server_that_stays_broken_is_one_clear_error() {
         .err()
         .unwrap();
     let expected = format!(
-        "{}: the server answers 500 Internal Server Error; gave up after 2 attempts",
+        "{}: the server answers 500 Internal Server Error; gave up after 2 attempt(s) (`data.http_attempts`)",
         server.url()
     );
     assert_eq!(error.to_string(), expected);
+}
+
+/// Of shards behind a server that stalls, no more are waited for than are asked for at the same time.
+#[test]
+fn a_server_that_stalls_is_waited_for_once() {
+    let server = Server::start(archive(&[file("1.jpg", b"one")]), vec![Mood::Stall; 1000]);
+    let urls: Vec<String> = (0..200).map(|i| format!("{}?{i}", server.url())).collect();
+    let error = open(Path::new("x"), &urls, &patient(1), None).err().unwrap();
+    assert!(matches!(error, DataError::Fetch { .. }), "{error}");
+    assert!(server.requests() <= AT_ONCE, "{}", server.requests());
 }
