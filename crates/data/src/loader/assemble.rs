@@ -148,7 +148,8 @@ impl Assembler {
         if self.halt.is_raised() {
             return Err(DataError::Stopped);
         }
-        if let Some(image) = self.dataset.cached(index) {
+        let cached = self.stages.time(Stage::Decode, || self.dataset.cached(index));
+        if let Some(image) = cached {
             return Ok(image);
         }
         let location = &self.dataset.samples()[index].location;

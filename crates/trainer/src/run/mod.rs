@@ -17,6 +17,7 @@ mod saving;
 mod task;
 #[cfg(test)]
 pub(crate) mod testing;
+mod waiting;
 mod writer;
 
 use std::collections::BTreeMap;
@@ -189,6 +190,9 @@ impl<T: Task> Run<T> {
         self.task.step_done()?;
         self.state.add_step(loss, skipped);
         self.report_step(loss, lr, grad_norm)?;
+        if let Some(waiting) = self.batches.look_at_epoch(&self.settings.data) {
+            self.progress.warn(&waiting);
+        }
         Ok(Window::Stepped)
     }
 
