@@ -63,7 +63,7 @@ pub use labels::{LabelConfig, LabelKind, Targets};
 pub use loader::{Batch, Loader, LoaderOptions, Pixels, Position, Report, StageTimes};
 pub use mix::{CutmixBox, MixConfig, MixMode, Mixed};
 pub use ops::ImageOp;
-pub use pack::{PackOptions, Packed, pack};
+pub use pack::{PackNews, PackOptions, Packed, pack};
 pub use rand_augment::{Kind as RandAugmentKind, RandAugment};
 pub use resize::resize_bicubic;
 pub use source::{IMAGE_EXTENSIONS, data_home, is_collection};

@@ -68,7 +68,10 @@ impl Location {
     #[must_use]
     pub fn stamp(&self) -> (u64, u64) {
         match &self.member {
-            Some(member) => (member.len, hash64(member.shard.stamp().as_bytes())),
+            Some(member) => match member.shard.stamp() {
+                "" => (member.len, 0),
+                stamp => (member.len, hash64(stamp.as_bytes())),
+            },
             None => std::fs::metadata(&self.path).map_or((0, 0), |meta| (meta.len(), changed(&meta))),
         }
     }

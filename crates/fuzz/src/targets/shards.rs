@@ -135,7 +135,7 @@ fn read(input: &Input) -> Verdict {
 /// Makes shards of it, in a folder that is taken away again.
 fn repack(input: &Input, config: &DataConfig) -> Verdict {
     let out = input.file.with_file_name("out");
-    let packed = pack(config, &out, &PackOptions::default(), &mut |_, _| {});
+    let packed = pack(config, &out, &PackOptions::default(), &mut |_| {});
     let outside = packed
         .iter()
         .flat_map(|packed| &packed.shards)
