@@ -83,6 +83,12 @@ fn a_folder_becomes_shards_that_say_the_same() {
         .map(|shard| std::fs::metadata(shard).unwrap().len())
         .sum();
     assert_eq!(sizes, result.bytes);
+    assert!(
+        result
+            .shards
+            .iter()
+            .all(|shard| shard.with_extension("index").is_file())
+    );
 
     let (before, after) = (labelled(&source), labelled(&root.path().join("out")));
     assert_eq!(names(&after), names(&before));

@@ -78,7 +78,8 @@ pub enum PackNews<'a> {
 /// Images that are read and resized at the same time.
 const AT_ONCE: usize = 64;
 
-/// Packs the images that `config` names into `out/000000.tar`, …, in the layout of webdataset, in their order.
+/// Packs the images that `config` names into `out/000000.tar`, …, in the layout of webdataset, in their order; beside
+/// each shard lies an index (`out/000000.index`), which spares its readers a walk along the headers.
 ///
 /// Bytes of images are copied as they are unless [`PackOptions::max_side`] asks for less. `key.cls` holds the number
 /// of the class; `key.json` what else is known: the class by name, the other columns of a manifest, and the name in

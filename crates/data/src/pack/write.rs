@@ -9,6 +9,7 @@ use super::lock::Lock;
 use super::{PackNews, Packed};
 use crate::config::OnError;
 use crate::error::DataError;
+use crate::source::{BESIDE, lay_beside};
 
 /// The folder of shards to come.
 pub(super) struct Writer {
@@ -88,7 +89,8 @@ impl Writer {
         };
         for shard in found {
             let file = self.staging.join(file_name(self.journal.shards.len()));
-            let is_whole = fs::metadata(&file).is_ok_and(|meta| meta.len() == shard.bytes);
+            let is_whole = fs::metadata(&file).is_ok_and(|meta| meta.len() == shard.bytes)
+                && file.with_extension(BESIDE).exists();
             let is_refused = on_error == OnError::Error && !shard.left_out.is_empty();
             if !is_whole || is_refused || is_changed(&shard, trail) {
                 break;
@@ -162,6 +164,7 @@ impl Writer {
         };
         let failed = |error: io::Error| failed(&self.out, &error);
         let bytes = finish(open.tar).map_err(failed)?;
+        lay_beside(&self.staging.join(file_name(self.journal.shards.len())))?;
         self.journal.shards.push(Finished {
             bytes,
             images: open.images,
@@ -217,12 +220,14 @@ impl Writer {
 
     /// Removes all but the journal and the shards that it lists.
     fn tidy(&self) -> io::Result<()> {
-        let shards = 0..self.journal.shards.len();
-        let listed: Vec<String> = shards.map(file_name).collect();
+        let shards = (0..self.journal.shards.len()).map(|number| PathBuf::from(file_name(number)));
+        let listed: Vec<PathBuf> = shards
+            .flat_map(|shard| [shard.with_extension(BESIDE), shard])
+            .collect();
         for entry in fs::read_dir(&self.staging)? {
             let entry = entry?;
             let name = entry.file_name();
-            if name != Journal::FILE && !listed.iter().any(|listed| name == listed.as_str()) {
+            if name != Journal::FILE && !listed.iter().any(|listed| listed == Path::new(&name)) {
                 fs::remove_file(entry.path())?;
             }
         }

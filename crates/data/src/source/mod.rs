@@ -19,7 +19,7 @@ pub(crate) use folder::is_image_name;
 pub(crate) use manifest::number_labels;
 pub use named::data_home;
 pub(crate) use named::{cache_home, manifest_of, open_named};
-pub(crate) use shards::NAME;
+pub(crate) use shards::{BESIDE, NAME, lay_beside};
 pub(crate) use table::{Row, Table};
 
 /// Names that mean a part of a data set, so a missing split is not taken for a class.

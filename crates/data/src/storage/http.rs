@@ -116,12 +116,30 @@ impl Client {
         Ok((remote, first.total, first.stamp))
     }
 
-    /// Asks until there is an answer, the trouble lasts, the attempts are used up, or nobody wants an answer any more.
+    /// All bytes of the file at `url`; `None` where there is none that is served, or it has more than `most`.
+    pub(super) fn fetch(&self, url: &str, most: u64, halt: &Halt) -> Result<Option<Vec<u8>>, DataError> {
+        let answer = self.ask_again(url, 0, most, halt)?;
+        Ok(answer
+            .ok()
+            .filter(|answer| answer.total <= most)
+            .map(|answer| answer.bytes))
+    }
+
+    /// An answer, or an error that names the address.
     fn persist(&self, url: &str, offset: u64, len: u64, halt: &Halt) -> Result<Answer, DataError> {
-        let failed = |problem: String| DataError::Fetch {
-            url: url.to_owned(),
-            problem,
-        };
+        let answer = self.ask_again(url, offset, len, halt)?;
+        answer.map_err(|problem| failed(url, problem))
+    }
+
+    /// Asks until there is an answer, the trouble lasts (then it is the inner error), the attempts are used up, or
+    /// nobody wants an answer any more.
+    fn ask_again(
+        &self,
+        url: &str,
+        offset: u64,
+        len: u64,
+        halt: &Halt,
+    ) -> Result<Result<Answer, String>, DataError> {
         let attempts = self.retry.attempts.max(1);
         let mut last = String::new();
         for attempt in 0..attempts {
@@ -129,14 +147,13 @@ impl Client {
                 return Err(DataError::Stopped);
             }
             match self.ask(url, offset, len) {
-                Ok(answer) => return Ok(answer),
-                Err(Trouble::Lasting(problem)) => return Err(failed(problem)),
+                Ok(answer) => return Ok(Ok(answer)),
+                Err(Trouble::Lasting(problem)) => return Ok(Err(problem)),
                 Err(Trouble::Passing(problem)) => last = problem,
             }
         }
-        Err(failed(format!(
-            "{last}; gave up after {attempts} attempt(s) (`data.http_attempts`)"
-        )))
+        let problem = format!("{last}; gave up after {attempts} attempt(s) (`data.http_attempts`)");
+        Err(failed(url, problem))
     }
 
     fn ask(&self, url: &str, offset: u64, len: u64) -> Result<Answer, Trouble> {
@@ -165,6 +182,11 @@ impl Client {
 }
 
 impl Remote {
+    /// What lies beside it at `url`, as [`Client::fetch`] gives it.
+    pub(super) fn fetch(&self, url: &str, most: u64, halt: &Halt) -> Result<Option<Vec<u8>>, DataError> {
+        self.client.fetch(url, most, halt)
+    }
+
     /// The bytes `offset..offset + len`.
     pub(super) fn range(&self, offset: u64, len: u64, halt: &Halt) -> Result<Vec<u8>, DataError> {
         if len == 0 {
@@ -179,6 +201,13 @@ impl Remote {
             });
         }
         Ok(answer.bytes)
+    }
+}
+
+fn failed(url: &str, problem: String) -> DataError {
+    DataError::Fetch {
+        url: url.to_owned(),
+        problem,
     }
 }
 

@@ -72,7 +72,7 @@ pub(crate) const TAR: Target = Target {
 
 const BLOCK: usize = 512;
 
-fn archive(entries: &[(&str, &[u8])]) -> Vec<u8> {
+pub(super) fn archive(entries: &[(&str, &[u8])]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (name, contents) in entries {
         let mut header = Header::new_ustar();

@@ -27,6 +27,7 @@ use crate::threads::workers;
 use index::Cache;
 use samples::{CLASS, LABEL, MOST_FIELDS, Sample};
 
+pub(crate) use index::{BESIDE, lay_beside};
 pub(crate) use samples::NAME;
 
 /// Shards that are asked for at the same time: servers answer slowly, but many at once.

@@ -26,7 +26,7 @@ const LONGEST_TEXT: usize = 64;
 const LONGEST_LABEL: usize = 255;
 
 /// A longer name is no path.
-const LONGEST_NAME: usize = 4096;
+pub(super) const LONGEST_NAME: usize = 4096;
 
 /// The column of what a `.cls` says.
 pub(super) const CLASS: &str = "cls";
