@@ -66,7 +66,7 @@ pub use ops::ImageOp;
 pub use pack::{PackNews, PackOptions, Packed, pack};
 pub use rand_augment::{Kind as RandAugmentKind, RandAugment};
 pub use resize::resize_bicubic;
-pub use source::{IMAGE_EXTENSIONS, data_home, is_collection};
+pub use source::{IMAGE_EXTENSIONS, data_home, is_collection, tell_of_listing};
 pub use stats::{Survey, channel_stats, survey};
 pub use storage::Location;
 pub use transform::{Normalize, Transform};

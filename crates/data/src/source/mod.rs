@@ -19,6 +19,7 @@ pub(crate) use folder::is_image_name;
 pub(crate) use manifest::number_labels;
 pub use named::data_home;
 pub(crate) use named::{cache_home, manifest_of, open_named};
+pub use shards::tell_of_listing;
 pub(crate) use shards::{BESIDE, NAME, lay_beside};
 pub(crate) use table::{Row, Table};
 

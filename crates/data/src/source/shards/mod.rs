@@ -6,6 +6,7 @@
 mod braces;
 mod index;
 mod names;
+mod progress;
 mod samples;
 mod scan;
 #[cfg(test)]
@@ -25,9 +26,11 @@ use crate::storage::{Client, Halt, Location, Shard};
 use crate::threads::workers;
 
 use index::Cache;
+use progress::Progress;
 use samples::{CLASS, LABEL, MOST_FIELDS, Sample};
 
 pub(crate) use index::{BESIDE, lay_beside};
+pub use progress::tell_of_listing;
 pub(crate) use samples::NAME;
 
 /// Shards that are asked for at the same time: servers answer slowly, but many at once.
@@ -52,10 +55,11 @@ pub(super) fn read(path: &Path, config: &DataConfig) -> Result<Option<Table>, Da
 }
 
 fn open(path: &Path, names: &[String], client: &Client, cache: Option<&Cache>) -> Result<Table, DataError> {
-    let halt = Halt::default();
+    let (halt, progress) = (Halt::default(), Progress::new(names.len()));
     let list = |name: &String| -> Result<Listed, DataError> {
         let shard = Arc::new(Shard::open(name, client, &halt)?);
         let samples = index::indexed(&shard, cache, &halt)?;
+        progress.add();
         Ok((shard, samples))
     };
     // A server that stays away for one shard does so for all: nobody else begins to wait for it.
