@@ -217,6 +217,24 @@ fn inspect_as_json_counts_every_element() {
 }
 
 #[test]
+fn pack_names_and_leaves_out_what_cannot_be_read() {
+    let place = Place::new();
+    place.write("images/07.png", "no picture");
+    let args = ["data", "pack", "images", "shards", "--on-error", "skip", "--json"];
+    let ran = place.run(&args).ended(1);
+    for line in [
+        "left out: images/07.png: not an image of a known format",
+        "1 of 24 pictures could not be read; the others are packed",
+    ] {
+        assert!(ran.stderr.contains(line), "{line}: {ran:?}");
+    }
+    let report = ran.json();
+    assert_eq!(report["images"], 23);
+    assert_eq!(array(&report, "left_out").len(), 1);
+    assert!(place.path("shards/000000.tar").is_file());
+}
+
+#[test]
 fn every_verb_explains_itself() {
     let place = Place::new();
     for verb in [

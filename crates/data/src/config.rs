@@ -1,6 +1,7 @@
 //! The `[data]` section of a run's config.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 
@@ -8,6 +9,7 @@ use crate::decode::{DecodeOptions, JpegDecoder};
 use crate::error::DataError;
 use crate::image::Color;
 use crate::source::is_collection;
+use crate::storage::Retry;
 use crate::transform::Transform;
 
 /// Where images come from and how they become numbers (`[data]`).
@@ -57,6 +59,12 @@ pub struct DataConfig {
     pub cache: Cache,
     /// Most memory or disk space the cache may take, in MiB; images beyond it are decoded anew.
     pub cache_mib: usize,
+    /// How long a server may say nothing, in seconds, before it is asked again; above 0, at most 3600. A slow one is
+    /// waited for as long as something comes. Never changes a result.
+    pub http_timeout_s: f64,
+    /// How often a server is asked for the same bytes, with pauses of 0.5, 1, 2, 4, … 30 s, before the run ends; from 1
+    /// to 1000. Never changes a result.
+    pub http_attempts: u32,
 }
 
 /// What a corrupt or unreadable image does.
@@ -102,6 +110,8 @@ impl Default for DataConfig {
             jpeg: JpegDecoder::Zune,
             cache: Cache::None,
             cache_mib: 1024,
+            http_timeout_s: 30.0,
+            http_attempts: 6,
         }
     }
 }
@@ -163,6 +173,18 @@ impl DataConfig {
             || "must be at most 4096 threads".to_owned(),
         )?;
         ensure(
+            self.http_timeout_s > 0.0 && self.http_timeout_s <= 3600.0,
+            "data.http_timeout_s",
+            self.http_timeout_s.to_string(),
+            || "must be above 0 and at most 3600 seconds".to_owned(),
+        )?;
+        ensure(
+            (1..=1000).contains(&self.http_attempts),
+            "data.http_attempts",
+            self.http_attempts.to_string(),
+            || "must be from 1 to 1000".to_owned(),
+        )?;
+        ensure(
             self.max_pixels > 0,
             "data.max_pixels",
             self.max_pixels.to_string(),
@@ -199,6 +221,11 @@ impl DataConfig {
             size: self.image_size,
             crop_pct: self.crop_pct,
         }
+    }
+
+    /// How long and how often a server is asked.
+    pub(crate) fn retry(&self) -> Retry {
+        Retry::new(self.http_attempts, Duration::from_secs_f64(self.http_timeout_s))
     }
 
     /// What decoding needs to know.
@@ -334,6 +361,10 @@ mod tests {
             ("path = 'x'\nprefetch = 0", "data.prefetch"),
             ("path = 'x'\nworkers = 100000", "data.workers"),
             ("path = 'x'\nmax_pixels = 0", "data.max_pixels"),
+            ("path = 'x'\nhttp_timeout_s = 0", "data.http_timeout_s"),
+            ("path = 'x'\nhttp_timeout_s = nan", "data.http_timeout_s"),
+            ("path = 'x'\nhttp_timeout_s = 1e300", "data.http_timeout_s"),
+            ("path = 'x'\nhttp_attempts = 0", "data.http_attempts"),
         ];
         for (text, key) in cases {
             let message = parse(text).unwrap().validate().unwrap_err().to_string();

@@ -86,7 +86,7 @@ impl Dataset {
         config.validate()?;
         match (&config.path, &config.dataset) {
             (Some(path), _) => {
-                let listing = source::open_path(path, &config.split, labels)?;
+                let listing = source::open_path(path, config, labels)?;
                 Dataset::from_listing(path, listing, config, labels)
             }
             (None, Some(name)) => {
@@ -349,6 +349,13 @@ pub(crate) fn listed(counts: &[(Option<u32>, usize)]) -> Dataset {
 
 #[cfg(test)]
 impl Dataset {
+    /// Puts every sample there.
+    pub(crate) fn set_location(&mut self, location: &Location) {
+        for sample in &mut self.samples {
+            sample.location = location.clone();
+        }
+    }
+
     /// Gives each sample its soft targets.
     pub(crate) fn set_rows(&mut self, rows: &[&[f32]]) {
         for (sample, &row) in self.samples.iter_mut().zip(rows) {

@@ -112,6 +112,9 @@ pub enum DataError {
         /// The last of what went wrong.
         problem: String,
     },
+    /// Whoever wanted it has given up, or another image has failed for good.
+    #[error("stopped")]
+    Stopped,
     /// Shards cannot be written there.
     #[error("{path}: {problem}")]
     BadOutput {

@@ -86,6 +86,23 @@ fn workers_prefetch_and_cache_change_nothing() {
 }
 
 #[test]
+fn time_spent_on_cached_images_is_counted() {
+    let root = folder(8);
+    let config = DataConfig {
+        cache: Cache::Disk,
+        ..config(root.path())
+    };
+    let dataset = open(&config);
+    for index in 0..dataset.len() {
+        dataset.load(index).unwrap();
+    }
+    let mut loader = Loader::new(dataset, options(&config), Position::default()).unwrap();
+    loader.next().unwrap().unwrap();
+    let times = loader.stage_times();
+    assert!(times.read.is_zero() && !times.decode.is_zero(), "{times:?}");
+}
+
+#[test]
 fn an_epoch_is_every_image_once() {
     let root = folder(11);
     let config = config(root.path());

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use fcmae_data::{Color, DataConfig, Dataset, LabelConfig, PackOptions, Packed, pack, survey};
+use fcmae_data::{
+    Color, DataConfig, Dataset, LabelConfig, OnError, PackNews, PackOptions, Packed, pack, survey,
+};
 use tempfile::TempDir;
 
 fn config(path: &Path) -> DataConfig {
@@ -33,7 +35,7 @@ fn folder() -> TempDir {
 }
 
 fn packed(source: &Path, out: &Path, options: &PackOptions) -> Packed {
-    pack(&config(source), out, options, &mut |_, _| {}).unwrap()
+    pack(&config(source), out, options, &mut |_| {}).unwrap()
 }
 
 fn labelled(path: &Path) -> Dataset {
@@ -53,12 +55,17 @@ fn a_folder_becomes_shards_that_say_the_same() {
     let root = folder();
     let (source, out) = (root.path().join("in"), root.path().join("out/train"));
     let mut told = Vec::new();
-    let small = PackOptions {
-        shard_bytes: 12_000,
-        ..PackOptions::default()
-    };
-    let result = pack(&config(&source), &out, &small, &mut |shard, images| {
-        told.push((shard.to_owned(), images))
+    let small = small();
+    let result = pack(&config(&source), &out, &small, &mut |news| {
+        if let PackNews::Shard {
+            path,
+            images,
+            is_kept,
+        } = news
+        {
+            told.push((path.to_owned(), images));
+            assert!(!is_kept);
+        }
     })
     .unwrap();
     assert_eq!((result.images, result.resized), (5, 0));
@@ -76,6 +83,12 @@ fn a_folder_becomes_shards_that_say_the_same() {
         .map(|shard| std::fs::metadata(shard).unwrap().len())
         .sum();
     assert_eq!(sizes, result.bytes);
+    assert!(
+        result
+            .shards
+            .iter()
+            .all(|shard| shard.with_extension("index").is_file())
+    );
 
     let (before, after) = (labelled(&source), labelled(&root.path().join("out")));
     assert_eq!(names(&after), names(&before));
@@ -170,7 +183,7 @@ fn what_goes_wrong_leaves_nothing_behind() {
     let (source, out) = (root.path().join("in"), root.path().join("out"));
     std::fs::write(source.join("dogs/3.png"), "no picture").unwrap();
     let refused = |options: &PackOptions| {
-        pack(&config(&source), &out, options, &mut |_, _| {})
+        pack(&config(&source), &out, options, &mut |_| {})
             .unwrap_err()
             .to_string()
     };
@@ -223,20 +236,161 @@ fn classes_are_numbered_and_named_as_by_the_folder() {
     check_classes(&["b", &long, "a"], &["a", "b", &long]);
 }
 
-#[test]
-fn what_a_killed_process_has_left_is_cleared_away() {
-    let root = folder();
-    let out = root.path().join("shards");
-    // The second is at work on `shards-b`.
-    let [left, used] = ["a1", "b-c2"].map(|end| root.path().join(format!(".pack-shards-{end}")));
-    for folder in [&left, &used] {
-        std::fs::create_dir(folder).unwrap();
-        std::fs::write(folder.join("000000.tar"), "half").unwrap();
+/// Shards of two pictures at most.
+fn small() -> PackOptions {
+    PackOptions {
+        shard_bytes: 12_000,
+        ..PackOptions::default()
     }
-    let lock = root.path().join(".pack-shards.lock");
-    std::fs::write(&lock, "").unwrap();
-    packed(&root.path().join("in"), &out, &PackOptions::default());
-    assert!(out.is_dir() && used.is_dir() && !left.exists() && !lock.exists());
+}
+
+/// What is in a folder, by name.
+fn contents(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    let entries = std::fs::read_dir(folder).unwrap().map(Result::unwrap);
+    let mut files: Vec<_> = entries
+        .map(|entry| {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            (name, std::fs::read(entry.path()).unwrap())
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+/// Packs `in` into `shards`, which breaks off at a last picture that is none: at least two shards are finished then.
+fn broken_off() -> TempDir {
+    let root = folder();
+    std::fs::write(root.path().join("in/dogs/3.png"), "no picture").unwrap();
+    let mut finished = 0;
+    let (source, out) = (root.path().join("in"), root.path().join("shards"));
+    let error = pack(&config(&source), &out, &small(), &mut |_| finished += 1).unwrap_err();
+    assert!(error.to_string().contains("dogs/3.png"), "{error}");
+    assert!(finished >= 2 && !out.exists());
+    root
+}
+
+/// Packs once more; how many shards are kept, once the result is that of an undisturbed pack.
+fn kept(root: &Path, options: &PackOptions, on_error: OnError) -> usize {
+    let config = DataConfig {
+        on_error,
+        ..config(&root.join("in"))
+    };
+    let mut kept = 0;
+    let resumed = pack(&config, &root.join("shards"), options, &mut |news| {
+        kept += usize::from(matches!(news, PackNews::Shard { is_kept: true, .. }));
+    })
+    .unwrap();
+    let undisturbed = pack(&config, &root.join("undisturbed"), options, &mut |_| {}).unwrap();
+    assert_eq!(
+        contents(&root.join("shards")),
+        contents(&root.join("undisturbed"))
+    );
+    assert_eq!(
+        (resumed.images, resumed.resized, resumed.bytes, resumed.left_out),
+        (
+            undisturbed.images,
+            undisturbed.resized,
+            undisturbed.bytes,
+            undisturbed.left_out
+        )
+    );
+    assert_eq!(std::fs::read_dir(root).unwrap().count(), 3, "no litter");
+    kept
+}
+
+#[test]
+fn a_pack_that_was_broken_off_keeps_what_is_finished() {
+    let root = broken_off();
+    save(&root.path().join("in/dogs/3.png"), 30, 30, 60); // the picture is mended
+    assert!(kept(root.path(), &small(), OnError::Error) >= 2);
+    let root = broken_off();
+    std::fs::remove_file(root.path().join("in/dogs/3.png")).unwrap();
+    assert!(kept(root.path(), &small(), OnError::Error) >= 2);
+    let root = broken_off();
+    assert!(kept(root.path(), &small(), OnError::Skip) >= 2);
+}
+
+#[test]
+fn two_different_packs_are_never_mixed() {
+    let root = broken_off();
+    save(&root.path().join("in/dogs/3.png"), 30, 30, 60);
+    save(&root.path().join("in/cats/0.png"), 30, 30, 60); // a new first picture
+    assert_eq!(kept(root.path(), &small(), OnError::Error), 0);
+
+    let root = broken_off();
+    std::fs::remove_file(root.path().join("in/dogs/3.png")).unwrap();
+    let larger = PackOptions {
+        shard_bytes: 14_000,
+        ..small()
+    };
+    assert_eq!(kept(root.path(), &larger, OnError::Error), 0);
+
+    // A picture that changes takes its own shard with it, the one that ended for its sake, and all behind.
+    let root = broken_off();
+    std::fs::remove_file(root.path().join("in/dogs/3.png")).unwrap();
+    save(&root.path().join("in/dogs/1.png"), 21, 20, 40);
+    let some = kept(root.path(), &small(), OnError::Error);
+    assert!((1..3).contains(&some), "{some}");
+}
+
+#[test]
+fn what_a_killed_process_has_left_is_kept_where_it_is_whole() {
+    let root = broken_off();
+    std::fs::remove_file(root.path().join("in/dogs/3.png")).unwrap();
+    let staging = root.path().join(".pack-shards.part");
+    std::fs::write(staging.join("000007.tar"), "half").unwrap();
+    let cut = staging.join("000001.tar");
+    let whole = std::fs::read(&cut).unwrap();
+    std::fs::write(&cut, &whole[..512]).unwrap();
+    std::fs::write(root.path().join(".pack-shards.lock"), "").unwrap();
+    assert_eq!(kept(root.path(), &small(), OnError::Error), 1);
+
+    let root = broken_off();
+    std::fs::remove_file(root.path().join("in/dogs/3.png")).unwrap();
+    let journal = root.path().join(".pack-shards.part/journal.json");
+    let text = std::fs::read_to_string(&journal).unwrap();
+    std::fs::write(&journal, &text[..text.len() / 2]).unwrap();
+    assert_eq!(kept(root.path(), &small(), OnError::Error), 0);
+}
+
+#[test]
+fn pictures_that_cannot_be_read_are_left_out_where_that_is_wished() {
+    let root = folder();
+    let (source, out) = (root.path().join("in"), root.path().join("out"));
+    std::fs::write(source.join("cats/2.png"), "no picture").unwrap();
+    let skip = DataConfig {
+        on_error: OnError::Skip,
+        ..config(&source)
+    };
+    let mut told = Vec::new();
+    let result = pack(&skip, &out, &small(), &mut |news| {
+        if let PackNews::LeftOut { problem } = news {
+            told.push(problem.to_owned());
+        }
+    })
+    .unwrap();
+    assert_eq!((result.images, &result.left_out), (5, &told));
+    assert!(
+        told.len() == 1 && told[0].contains("cats/2.png: not an image"),
+        "{told:?}"
+    );
+    std::fs::remove_file(source.join("cats/2.png")).unwrap();
+    assert_eq!(names(&labelled(&out)), names(&labelled(&source)));
+
+    let nothing = root.path().join("nothing");
+    std::fs::create_dir(&nothing).unwrap();
+    std::fs::write(nothing.join("1.png"), "no picture").unwrap();
+    let skip = DataConfig {
+        path: Some(nothing),
+        ..skip
+    };
+    let message = pack(&skip, &root.path().join("empty"), &small(), &mut |_| {})
+        .unwrap_err()
+        .to_string();
+    assert!(
+        message.ends_with("empty: would be empty: none of the 1 images can be used"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -248,11 +402,11 @@ fn only_one_process_packs_a_folder() {
             &config(&source),
             &root.path().join(out),
             &PackOptions::default(),
-            &mut |_, _| {},
+            &mut |_| {},
         )
     };
     let mut refused = None;
-    pack(&config(&source), &out, &PackOptions::default(), &mut |_, _| {
+    pack(&config(&source), &out, &PackOptions::default(), &mut |_| {
         refused = second("out").err().map(|error| error.to_string());
         second("out-2").unwrap(); // beside it
     })

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
-use crate::targets::{checkpoints, configs, images, manifests, shards};
+use crate::targets::{checkpoints, configs, images, indexes, manifests, shards};
 
 /// A reader with good files of its format.
 pub struct Target {
@@ -20,11 +20,12 @@ pub struct Target {
 }
 
 /// All readers.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 8] = [
     checkpoints::TORCH_ZIP,
     checkpoints::TORCH_LEGACY,
     checkpoints::SAFETENSORS,
     shards::TAR,
+    indexes::INDEX,
     manifests::CSV,
     configs::TOML,
     images::IMAGES,

@@ -67,6 +67,11 @@ fn shards() {
 }
 
 #[test]
+fn indexes_of_shards() {
+    check("shard-index");
+}
+
+#[test]
 fn manifests() {
     check("manifest");
 }

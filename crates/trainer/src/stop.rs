@@ -52,6 +52,12 @@ impl StopFlag {
         if self.polls_left.load(Ordering::SeqCst) > 0 && self.polls_left.fetch_sub(1, Ordering::SeqCst) == 1 {
             self.raise();
         }
+        self.is_up()
+    }
+
+    /// As [`StopFlag::is_raised`], for who waits and looks again and again: it is no place to stop at of its own.
+    #[must_use]
+    pub(crate) fn is_up(&self) -> bool {
         self.raised.load(Ordering::SeqCst)
     }
 

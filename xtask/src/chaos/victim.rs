@@ -90,7 +90,7 @@ impl Victim {
             Victim {
                 name: "pack",
                 whose: Whose::Fcmae,
-                args: &["data", "pack", "images", "shards", "--shard-mib", "1"],
+                args: &["data", "pack", "photos", "shards", "--shard-mib", "1"], // four of them
                 aim: Aim::Anywhere,
                 left: &["shards"],
                 is_done: |place| place.join("shards").exists(),
@@ -143,7 +143,8 @@ impl Victim {
         };
         write("tiny.toml", TINY.as_bytes())?;
         for i in 0..24u32 {
-            write(&format!("images/{i:02}.pgm"), &picture(i))?;
+            write(&format!("images/{i:02}.pgm"), &picture(i, [40, 36]))?;
+            write(&format!("photos/{i:02}.pgm"), &picture(i, [400, 360]))?;
         }
         if let Some(weights) = weights {
             fs::copy(weights, place.join("weights.safetensors"))?;
@@ -196,15 +197,19 @@ fn files(path: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// A bright bar on a ramp, 40 × 36, as a PGM file.
-fn picture(i: u32) -> Vec<u8> {
+/// A bright bar on a ramp, so wide and high, as a PGM file.
+fn picture(i: u32, [width, height]: [u32; 2]) -> Vec<u8> {
     let bar = i * 7 % 30;
     let pixel = |x: u32, y: u32| match (bar..bar + 5).contains(&x) {
         true => 230,
         false => (3 * y + i % 11) as u8,
     };
-    let pixels = (0..36).flat_map(|y| (0..40).map(move |x| pixel(x, y)));
-    b"P5 40 36 255\n".iter().copied().chain(pixels).collect()
+    let pixels = (0..height).flat_map(|y| (0..width).map(move |x| pixel(x, y)));
+    format!("P5 {width} {height} 255\n")
+        .into_bytes()
+        .into_iter()
+        .chain(pixels)
+        .collect()
 }
 
 #[cfg(test)]

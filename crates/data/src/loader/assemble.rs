@@ -1,8 +1,8 @@
 //! One batch: load, transform and normalise its images on all workers, bad ones replaced or reported.
 
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fcmae_random::{Purpose, Stream};
 use rayon::prelude::*;
@@ -16,6 +16,7 @@ use crate::error::DataError;
 use crate::image::Image;
 use crate::labels::Targets;
 use crate::mix::Mixed;
+use crate::storage::Halt;
 use crate::transform::Normalize;
 
 /// Everything the workers share.
@@ -26,7 +27,10 @@ pub(super) struct Assembler {
     pool: Arc<Pool>,
     /// Samples that failed before: neither tried nor reported again.
     bad: Vec<AtomicBool>,
-    stop: Arc<AtomicBool>,
+    /// Ends what is not begun yet: nobody wants it, or a server stays away.
+    halt: Arc<Halt>,
+    /// Of the first server that stayed away.
+    lost: Mutex<Option<DataError>>,
     stages: Arc<Stages>,
 }
 
@@ -34,7 +38,7 @@ impl Assembler {
     pub(super) fn new(
         dataset: Arc<Dataset>,
         options: LoaderOptions,
-        stop: Arc<AtomicBool>,
+        halt: Arc<Halt>,
         stages: Arc<Stages>,
     ) -> Assembler {
         let normalize = Normalize::new(&options.mean, &options.std);
@@ -45,7 +49,8 @@ impl Assembler {
             normalize,
             pool: Arc::default(),
             bad,
-            stop,
+            halt,
+            lost: Mutex::default(),
             stages,
         }
     }
@@ -56,7 +61,19 @@ impl Assembler {
 
     /// Makes what is not begun yet end at once.
     pub(super) fn stop(&self) {
-        self.stop.store(true, Ordering::Relaxed);
+        self.halt.raise();
+    }
+
+    /// What an error stands for: images are [stopped](DataError::Stopped) because a server stayed away for another one.
+    pub(super) fn cause_of(&self, error: DataError) -> DataError {
+        match error {
+            DataError::Stopped => self.lost().take().unwrap_or(DataError::Stopped),
+            own => own,
+        }
+    }
+
+    fn lost(&self) -> MutexGuard<'_, Option<DataError>> {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes the batch of the images at `places` of the epoch's `order`; runs on the current rayon pool.
@@ -103,11 +120,6 @@ impl Assembler {
 
     /// Writes the image at `place` of the order, or its replacement, to `out`; returns its index.
     fn fill(&self, out: &mut [f32], order: &[u32], place: usize, epoch: u64) -> Result<usize, DataError> {
-        if self.stop.load(Ordering::Relaxed) {
-            return Err(DataError::Loader {
-                problem: "stopped".to_owned(),
-            }); // nobody will see it
-        }
         let (index, image) = match self.options.on_error {
             OnError::Error => {
                 let index = order[place] as usize;
@@ -131,15 +143,32 @@ impl Assembler {
         Ok(index)
     }
 
-    /// [`Dataset::load`], with the time it takes noted.
+    /// [`Dataset::load`], with the time it takes noted; nothing is begun after a halt.
     fn load(&self, index: usize) -> Result<Arc<Image>, DataError> {
-        if let Some(image) = self.dataset.cached(index) {
+        if self.halt.is_raised() {
+            return Err(DataError::Stopped);
+        }
+        let cached = self.stages.time(Stage::Decode, || self.dataset.cached(index));
+        if let Some(image) = cached {
             return Ok(image);
         }
         let location = &self.dataset.samples()[index].location;
-        let bytes = self.stages.time(Stage::Read, || location.read())?;
+        let bytes = self
+            .stages
+            .time(Stage::Read, || location.read_unless(&self.halt))
+            .map_err(|error| self.give_up(error))?;
         self.stages
             .time(Stage::Decode, || self.dataset.decode(index, &bytes))
+    }
+
+    /// A server that stays away for one image does so for all: nobody else begins to wait for it.
+    fn give_up(&self, error: DataError) -> DataError {
+        if !matches!(error, DataError::Fetch { .. }) {
+            return error;
+        }
+        self.lost().get_or_insert(error);
+        self.halt.raise();
+        DataError::Stopped
     }
 
     /// Mixes the images of a batch, and smooths and mixes their targets, if the options say so.
@@ -168,13 +197,14 @@ impl Assembler {
             match self.load(index) {
                 Ok(image) => return Ok((index, image)),
                 // A server that is down is no fault of the image: the run ends here and goes on when it is back.
-                Err(error @ DataError::Fetch { .. }) => return Err(error),
+                Err(DataError::Stopped) => return Err(DataError::Stopped),
                 Err(error) => self.mark_bad(index, &error),
             }
         }
         let index = order[place] as usize;
         match self.load(index) {
             Ok(image) => Ok((index, image)), // it failed only for a while
+            Err(DataError::Stopped) => Err(DataError::Stopped),
             Err(last) => Err(DataError::AllBad {
                 samples: order.len(),
                 last: Box::new(last),

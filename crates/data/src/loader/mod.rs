@@ -5,18 +5,22 @@ mod options;
 mod pool;
 mod position;
 mod stages;
+#[cfg(test)]
+mod stalled;
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crate::dataset::Dataset;
 use crate::decode::panic_text;
 use crate::error::DataError;
 use crate::labels::Targets;
+use crate::storage::Halt;
 use crate::threads::workers;
 
 use assemble::Assembler;
@@ -71,7 +75,10 @@ impl Batch {
 /// After an `Err` the loader is at its end. Under `on_error = "skip"` a bad image is replaced by the next
 /// good one in the epoch's order, which therefore appears twice, with the same augmentation.
 ///
-/// Dropping the loader stops and joins its threads.
+/// Where a server stays away, the batches in the making end with that error, whichever image met it first.
+///
+/// Dropping the loader stops and joins its threads, but waits for no server: threads that a server keeps waiting
+/// longer than a second end by themselves, at the latest after `data.http_timeout_s`.
 ///
 /// ```no_run
 /// use std::sync::Arc;
@@ -90,8 +97,10 @@ impl Batch {
 pub struct Loader {
     /// `None` only while dropping.
     batches: Option<Receiver<Result<Batch, DataError>>>,
-    stop: Arc<AtomicBool>,
+    halt: Arc<Halt>,
     maker: Option<JoinHandle<()>>,
+    /// Closed when the maker has ended.
+    ended: Receiver<Infallible>,
     batches_per_epoch: u64,
     stages: Arc<Stages>,
 }
@@ -111,25 +120,30 @@ impl Loader {
         };
         let start = start.checked(cut.batches())?;
         let pool = workers(options.workers)?;
-        let stop = Arc::new(AtomicBool::new(false));
+        let halt = Arc::new(Halt::default());
         let stages = Arc::new(Stages::default());
         let (sender, batches) = sync_channel(options.prefetch);
+        let (end, ended) = sync_channel(0);
         let maker = Maker {
-            assembler: Arc::new(Assembler::new(dataset, options, stop.clone(), stages.clone())),
+            assembler: Arc::new(Assembler::new(dataset, options, halt.clone(), stages.clone())),
             cut,
             pool,
             sender,
         };
         let maker = std::thread::Builder::new()
             .name("fcmae-data".to_owned())
-            .spawn(move || maker.run(start))
+            .spawn(move || {
+                maker.run(start);
+                drop(end);
+            })
             .map_err(|error| DataError::Loader {
                 problem: format!("cannot start a thread: {error}"),
             })?;
         Ok(Loader {
             batches: Some(batches),
-            stop,
+            halt,
             maker: Some(maker),
+            ended,
             batches_per_epoch: cut.batches(),
             stages,
         })
@@ -139,6 +153,25 @@ impl Loader {
     #[must_use]
     pub fn stage_times(&self) -> StageTimes {
         self.stages.read()
+    }
+
+    /// As [`next`](Iterator::next), for somebody who may be asked to stop while no batch comes: looks at `is_stopped`
+    /// every tenth of a second, and gives [`DataError::Stopped`] then. The loader itself is where it was.
+    pub fn next_unless(&mut self, is_stopped: impl Fn() -> bool) -> Option<Result<Batch, DataError>> {
+        const LOOK_EVERY: Duration = Duration::from_millis(100);
+        loop {
+            match self.batches.as_ref()?.recv_timeout(LOOK_EVERY) {
+                Ok(batch) => return Some(batch),
+                Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Timeout) if is_stopped() => return Some(Err(DataError::Stopped)),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+    }
+
+    /// All batches, each as [`next_unless`](Loader::next_unless) gives it.
+    pub fn unless(mut self, is_stopped: impl Fn() -> bool) -> impl Iterator<Item = Result<Batch, DataError>> {
+        std::iter::from_fn(move || self.next_unless(&is_stopped))
     }
 
     /// Batches in an epoch.
@@ -158,9 +191,14 @@ impl Iterator for Loader {
 
 impl Drop for Loader {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
+        /// Longer than any image takes that lies on this machine.
+        const GRACE: Duration = Duration::from_secs(1);
+        self.halt.raise();
         // Closing the channel wakes a maker that waits to hand a batch over.
         self.batches = None;
+        if self.ended.recv_timeout(GRACE) == Err(RecvTimeoutError::Timeout) {
+            return; // a server stalls, and a read under way cannot be called off
+        }
         if let Some(maker) = self.maker.take() {
             // It catches panics itself, so there is nothing to learn from the result.
             let _ = maker.join();
@@ -187,7 +225,7 @@ impl Maker {
         let made = catch_unwind(AssertUnwindSafe(|| self.make_all(start)));
         let error = match made {
             Ok(Ok(())) => return,
-            Ok(Err(error)) => error,
+            Ok(Err(error)) => self.assembler.cause_of(error),
             Err(panic) => DataError::Loader {
                 problem: format!("a worker {}", panic_text(&*panic)),
             },

@@ -1,11 +1,13 @@
 //! Where the workers' time goes, and what to set when the network waits for them.
 
 use std::ops::Sub;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::config::{Cache, DataConfig};
 use crate::decode::JpegDecoder;
+use crate::storage::is_url;
 
 /// What is done to an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,7 +109,11 @@ impl StageTimes {
             );
         }
         if reads {
-            ways.push("`fcmae data pack`: shards are read from front to back".to_owned());
+            ways.push(if is_behind_http(config) {
+                "a copy of the shards on a disk of this machine".to_owned()
+            } else {
+                "`fcmae data pack --max-side`: fewer bytes, in a few large files".to_owned()
+            });
         }
         if name == "decoding" {
             ways.push("`fcmae data pack --max-side`: smaller images".to_owned());
@@ -123,6 +129,11 @@ impl StageTimes {
             ways.join("; ")
         )
     }
+}
+
+fn is_behind_http(config: &DataConfig) -> bool {
+    let path = config.path.as_deref().unwrap_or(Path::new(""));
+    is_url(&path.to_string_lossy())
 }
 
 #[cfg(test)]
@@ -201,7 +212,17 @@ mod tests {
             times(90, 5, 5, 0),
             &plain,
             &["90 %", "reading", "`data.workers` = 16", "fcmae data pack"],
-            &["--max-side"],
+            &["a copy of the shards"],
+        );
+        let far = DataConfig {
+            path: Some("https://127.0.0.1/a.tar".into()),
+            ..plain.clone()
+        };
+        check(
+            times(90, 5, 5, 0),
+            &far,
+            &["a copy of the shards on a disk of this machine"],
+            &["fcmae data pack"],
         );
         check(
             times(1, 1, 7, 1),

@@ -1,20 +1,22 @@
 //! Shards made of any source: the same images in the same order, the same bytes each time.
 
+mod journal;
 mod lock;
+mod members;
 mod shape;
 mod write;
 
-use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
-use serde_json::Value;
 
-use crate::config::{DataConfig, ensure};
+use crate::config::{DataConfig, OnError, ensure};
 use crate::error::DataError;
-use crate::source::{NAME, Row, Table, number_labels};
+use crate::source::Table;
 use crate::threads::workers;
 
+use journal::Trail;
+use members::Members;
 use shape::{Shaped, shape};
 use write::Writer;
 
@@ -50,21 +52,45 @@ pub struct Packed {
     pub resized: usize,
     /// Bytes of all shards.
     pub bytes: u64,
+    /// What is wrong with the images that were left out (`on_error = "skip"`).
+    pub left_out: Vec<String>,
+}
+
+/// What happens while shards are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PackNews<'a> {
+    /// A shard is finished.
+    Shard {
+        /// Where it will be.
+        path: &'a Path,
+        /// Images in it.
+        images: usize,
+        /// Whether a pack that was broken off had finished it.
+        is_kept: bool,
+    },
+    /// An image is left out.
+    LeftOut {
+        /// What is wrong with it.
+        problem: &'a str,
+    },
 }
 
 /// Images that are read and resized at the same time.
 const AT_ONCE: usize = 64;
 
-/// Packs the images that `config` names into `out/000000.tar`, …, in the layout of webdataset, in their order.
+/// Packs the images that `config` names into `out/000000.tar`, …, in the layout of webdataset, in their order; beside
+/// each shard lies an index (`out/000000.index`), which spares its readers a walk along the headers.
 ///
 /// Bytes of images are copied as they are unless [`PackOptions::max_side`] asks for less. `key.cls` holds the number
 /// of the class; `key.json` what else is known: the class by name, the other columns of a manifest, and the name in
 /// the source where the member is called otherwise (another ending, a dot inside). So order, ids, names, classes and
 /// the validation split of the shards are those of the source. A JPEG's rotation is kept, or carried out where it is
-/// made smaller.
+/// made smaller. An image that cannot be read ends it, or is left out, as `config.on_error` says; a server that stays
+/// away ends it.
 ///
 /// `out` appears when all is written; until then the shards lie in a hidden folder beside it, and no other process
-/// can pack it. The same source and options give the same bytes. `told` hears of each shard that is finished.
+/// can pack it. The same source and options give the same bytes, also where a pack was broken off: begun again, it
+/// keeps the shards that were finished, as far as their images are still the same. `told` hears how far it is.
 ///
 /// # Errors
 /// A source that cannot be listed; a file that cannot be read, or is no image; an `out` that exists or cannot be
@@ -73,45 +99,48 @@ pub fn pack(
     config: &DataConfig,
     out: &Path,
     options: &PackOptions,
-    told: &mut dyn FnMut(&Path, usize),
+    told: &mut dyn FnMut(PackNews),
 ) -> Result<Packed, DataError> {
     check(options)?;
     let table = Table::open(config)?;
-    let labels = Labels::of(&table)?;
-    let names = names(&table);
-    let mut writer = Writer::begin(out, options.shard_bytes)?;
-    let pool = workers(config.workers)?;
+    let members = Members::of(&table)?;
+    let mut trail = Trail::new(&members);
     let decode = config.decode_options();
-    let mut resized = 0;
-    let rows: Vec<(usize, &Row)> = table.rows.iter().enumerate().collect();
-    for rows in rows.chunks(AT_ONCE) {
+    let how = format!("fcmae {} {options:?} {decode:?}", env!("CARGO_PKG_VERSION"));
+    let mut writer = Writer::begin(out, options.shard_bytes, how)?;
+    let mut next = writer.keep(members.len(), &mut trail, config.on_error, told)?;
+    let pool = workers(config.workers)?;
+    while next < members.len() {
+        let rows = next..members.len().min(next + AT_ONCE);
+        let marks: Vec<_> = rows.clone().map(|row| trail.mark(row)).collect(); // before the files are read
         let shaped: Vec<Result<Shaped, DataError>> = pool.install(|| {
-            let one = |&(_, row): &(usize, &Row)| shape(&row.location, &decode, options);
-            rows.par_iter().with_max_len(1).map(one).collect()
+            let one = |row: usize| shape(&table.rows[row].location, &decode, options);
+            rows.clone().into_par_iter().with_max_len(1).map(one).collect()
         });
-        for (&(at, row), shaped) in rows.iter().zip(shaped) {
-            let Shaped {
-                bytes,
-                extension,
-                smaller,
-            } = shaped?;
-            resized += usize::from(smaller);
-            let name = &names[at];
-            let member = name.image(row.location.path(), extension, smaller);
-            let json = labels.json(row, &member);
-            let mut sample = vec![(member, bytes)];
-            sample.extend(labels.class(at).map(|class| (name.with("cls"), class)));
-            sample.extend(json.map(|json| (name.with("json"), json)));
-            writer.add(&sample, told)?;
+        for ((row, mark), shaped) in rows.clone().zip(marks).zip(shaped) {
+            match shaped {
+                Ok(image) => {
+                    let smaller = image.smaller;
+                    writer.add(row, mark, &members.sample(row, image), smaller, told)?;
+                }
+                Err(error) if config.on_error == OnError::Skip && is_of_image(&error) => {
+                    writer.leave_out(error.to_string(), told);
+                }
+                Err(error) => return Err(error),
+            }
         }
+        next = rows.end;
     }
-    let (shards, bytes) = writer.finish(told)?;
-    Ok(Packed {
-        shards,
-        images: table.rows.len(),
-        resized,
-        bytes,
-    })
+    writer.finish(members.len(), trail.mark(members.len()), told)
+}
+
+/// Whether an error is the image's own fault.
+fn is_of_image(error: &DataError) -> bool {
+    use DataError::{Decode, Read, TooLarge, UnknownFormat};
+    matches!(
+        error,
+        Read { .. } | UnknownFormat { .. } | Decode { .. } | TooLarge { .. }
+    )
 }
 
 fn check(options: &PackOptions) -> Result<(), DataError> {
@@ -128,109 +157,4 @@ fn check(options: &PackOptions) -> Result<(), DataError> {
     ensure(options.shard_bytes > 0, "shard size", "0".to_owned(), || {
         "must be above 0".to_owned()
     })
-}
-
-/// The key of a sample.
-struct Key(String);
-
-impl Key {
-    fn with(&self, extension: &str) -> String {
-        format!("{}.{extension}", self.0)
-    }
-
-    /// The member's name: that of the source where its ending says what the bytes are.
-    fn image(&self, source: &Path, extension: &str, smaller: bool) -> String {
-        let ending = source.extension().and_then(|ending| ending.to_str());
-        match ending {
-            Some(ending) if !smaller && crate::source::is_image_name(source) => self.with(ending),
-            _ => self.with(extension),
-        }
-    }
-}
-
-/// One key per row: the name without ending, made such that nobody takes it for something else.
-fn names(table: &Table) -> Vec<Key> {
-    let mut taken = HashSet::new();
-    let key = |row: &Row| {
-        let path = Path::new(&row.name);
-        let parts = path.components().filter_map(|part| match part {
-            std::path::Component::Normal(part) => Some(part.to_string_lossy().into_owned()),
-            _ => None, // neither `/` nor `..`
-        });
-        let mut parts: Vec<String> = parts.collect();
-        let last = path.file_stem().unwrap_or_default().to_string_lossy();
-        // A key ends at the first dot, and members with control characters are refused.
-        parts.pop();
-        parts.push(last.replace(|c: char| c == '.' || c.is_control(), "_"));
-        let wanted = parts.join("/");
-        let mut key = wanted.clone();
-        for number in 2.. {
-            if taken.insert(key.clone()) {
-                break;
-            }
-            key = format!("{wanted}_{number}");
-        }
-        Key(key)
-    };
-    table.rows.iter().map(key).collect()
-}
-
-/// What is written beside an image.
-struct Labels {
-    classes: Vec<Option<u32>>,
-    /// Columns that `.json` repeats.
-    columns: Vec<(usize, String)>,
-}
-
-impl Labels {
-    fn of(table: &Table) -> Result<Labels, DataError> {
-        let label = table.find("label");
-        let (classes, class_names) = match label {
-            Some(column) => number_labels(table, column)?,
-            None => (vec![None; table.rows.len()], Vec::new()),
-        };
-        let is_numbered = class_names
-            .iter()
-            .enumerate()
-            .all(|(at, name)| *name == at.to_string());
-        let repeats = |name: &str| match name {
-            "path" | "cls" | NAME => false,
-            "label" => !is_numbered,
-            _ => true,
-        };
-        let columns = table.header.iter().cloned().enumerate();
-        Ok(Labels {
-            classes,
-            columns: columns.filter(|(_, name)| repeats(name)).collect(),
-        })
-    }
-
-    fn class(&self, row: usize) -> Option<Vec<u8>> {
-        Some(self.classes[row]?.to_string().into_bytes())
-    }
-
-    /// `member`: what the image is called in the shard.
-    fn json(&self, row: &Row, member: &str) -> Option<Vec<u8>> {
-        let mut fields: BTreeMap<&str, Value> = self
-            .columns
-            .iter()
-            .filter(|(at, _)| !row.cell(*at).is_empty())
-            .map(|(at, name)| (name.as_str(), value(row.cell(*at))))
-            .collect();
-        if row.name != member {
-            fields.insert(NAME, Value::String(row.name.clone()));
-        }
-        if fields.is_empty() {
-            return None;
-        }
-        serde_json::to_vec(&fields).ok()
-    }
-}
-
-/// A number where it would be read back as the same text.
-fn value(cell: &str) -> Value {
-    match serde_json::from_str(cell) {
-        Ok(Value::Number(number)) if number.to_string() == cell => Value::Number(number),
-        _ => Value::String(cell.to_owned()),
-    }
 }

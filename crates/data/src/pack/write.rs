@@ -1,25 +1,28 @@
 //! Shards being written, invisible until all are complete.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use tempfile::TempDir;
-
+use super::journal::{Finished, Journal, Trail};
 use super::lock::Lock;
+use super::{PackNews, Packed};
+use crate::config::OnError;
 use crate::error::DataError;
+use crate::source::{BESIDE, lay_beside};
 
 /// The folder of shards to come.
 pub(super) struct Writer {
     out: PathBuf,
-    staging: TempDir,
-    /// Dropped after the folder above: what a holder finds there, nobody is at work in.
+    /// Where they lie until then: always the same place, so that who begins again finds them.
+    staging: PathBuf,
+    /// Dropped last: what a holder finds in that folder, nobody is at work in.
     _lock: Lock,
     shard_bytes: u64,
     open: Option<Open>,
-    shards: Vec<PathBuf>,
-    bytes: u64,
+    /// Left out since the last shard was finished.
+    left_out: Vec<String>,
+    journal: Journal,
 }
 
 /// The shard that is being written.
@@ -27,13 +30,15 @@ struct Open {
     tar: tar::Builder<BufWriter<File>>,
     bytes: u64,
     images: usize,
+    resized: usize,
 }
 
 /// Two empty blocks at the end of an archive.
 const END: u64 = 1024;
 
 impl Writer {
-    pub(super) fn begin(out: &Path, shard_bytes: u64) -> Result<Writer, DataError> {
+    /// `how` says how the shards are made.
+    pub(super) fn begin(out: &Path, shard_bytes: u64, how: String) -> Result<Writer, DataError> {
         let refused = |problem: &str| DataError::BadOutput {
             path: out.to_owned(),
             problem: problem.to_owned(),
@@ -50,59 +55,103 @@ impl Writer {
         if out.symlink_metadata().is_ok() {
             return Err(refused("exists; name a new folder, or remove it first"));
         }
-        let prefix = format!(".pack-{name}-");
-        clear_leftovers(parent, &prefix).map_err(failed)?;
-        // Other users may read what they could read without the temporary folder.
-        let mut builder = tempfile::Builder::new();
-        let staging = builder
-            .prefix(&prefix)
-            .permissions(Permissions::from_mode(0o777))
-            .tempdir_in(parent)
-            .map_err(failed)?;
+        let staging = parent.join(format!(".pack-{name}.part"));
+        match fs::create_dir(&staging) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed(error)),
+            _ => {}
+        }
         Ok(Writer {
+            out: out.to_owned(),
             staging,
             _lock: lock,
-            out: out.to_owned(),
             shard_bytes,
             open: None,
-            shards: Vec::new(),
-            bytes: 0,
+            left_out: Vec::new(),
+            journal: Journal {
+                how,
+                shards: Vec::new(),
+            },
         })
     }
 
-    /// Adds the members of one sample; they are never parted.
+    /// Keeps the shards that a pack which was broken off has finished, as long as they are those that this one would
+    /// make of its `rows`; all else is cleared away. Returns the first row of the next shard.
+    pub(super) fn keep(
+        &mut self,
+        rows: usize,
+        trail: &mut Trail,
+        on_error: OnError,
+        told: &mut dyn FnMut(PackNews),
+    ) -> Result<usize, DataError> {
+        let found = Journal::read(&self.staging, &self.journal.how).shards;
+        let is_changed = |shard: &Finished, trail: &mut Trail| {
+            shard.next > rows || shard.mark.is_none() || trail.mark(shard.next) != shard.mark
+        };
+        for shard in found {
+            let file = self.staging.join(file_name(self.journal.shards.len()));
+            let is_whole = fs::metadata(&file).is_ok_and(|meta| meta.len() == shard.bytes)
+                && file.with_extension(BESIDE).exists();
+            let is_refused = on_error == OnError::Error && !shard.left_out.is_empty();
+            if !is_whole || is_refused || is_changed(&shard, trail) {
+                break;
+            }
+            let left_out = shard.left_out.iter();
+            left_out.for_each(|problem| told(PackNews::LeftOut { problem }));
+            self.journal.shards.push(shard);
+            self.tell_of_last(true, told);
+        }
+        // In this order: what is listed is there, whenever this process ends.
+        let cleared = self.journal.write(&self.staging).and_then(|()| self.tidy());
+        cleared.map_err(|error| failed(&self.out, &error))?;
+        Ok(self.journal.shards.last().map_or(0, |shard| shard.next))
+    }
+
+    /// Adds the members of the sample in `row`; they are never parted. `mark` is that of the [`Trail`].
     pub(super) fn add(
         &mut self,
+        row: usize,
+        mark: Option<u64>,
         sample: &[(String, Vec<u8>)],
-        told: &mut dyn FnMut(&Path, usize),
+        is_smaller: bool,
+        told: &mut dyn FnMut(PackNews),
     ) -> Result<(), DataError> {
         let bytes: u64 = sample
             .iter()
             .map(|(_, contents)| 512 + (contents.len() as u64).next_multiple_of(512))
             .sum();
-        if self
-            .open
-            .as_ref()
-            .is_some_and(|open| open.bytes + bytes + END > self.shard_bytes)
-        {
-            self.close(told)?;
+        let is_full = |open: &Open| open.bytes + bytes + END > self.shard_bytes;
+        if self.open.as_ref().is_some_and(is_full) {
+            self.close(row, mark, told)?;
         }
         let mut write = || {
             let open = match &mut self.open {
                 Some(open) => open,
-                none => none.insert(open(&self.staging.path().join(file_name(self.shards.len())))?),
+                none => none.insert(open(&self.staging.join(file_name(self.journal.shards.len())))?),
             };
             for (name, contents) in sample {
                 append(&mut open.tar, name, contents)?;
             }
             open.bytes += bytes;
             open.images += 1;
+            open.resized += usize::from(is_smaller);
             Ok(())
         };
         write().map_err(|error| failed(&self.out, &error))
     }
 
-    fn close(&mut self, told: &mut dyn FnMut(&Path, usize)) -> Result<(), DataError> {
+    /// Passes over an image.
+    pub(super) fn leave_out(&mut self, problem: String, told: &mut dyn FnMut(PackNews)) {
+        told(PackNews::LeftOut { problem: &problem });
+        self.left_out.push(problem);
+    }
+
+    /// Finishes the open shard, as the next one begins with the row `next`.
+    fn close(
+        &mut self,
+        next: usize,
+        mark: Option<u64>,
+        told: &mut dyn FnMut(PackNews),
+    ) -> Result<(), DataError> {
         let Some(open) = self.open.take() else {
             return Ok(());
         };
@@ -113,36 +162,89 @@ impl Writer {
             file.sync_all()?;
             Ok(file.metadata()?.len())
         };
-        self.bytes += finish(open.tar).map_err(|error: io::Error| failed(&self.out, &error))?;
-        let shard = self.out.join(file_name(self.shards.len()));
-        told(&shard, open.images);
-        self.shards.push(shard);
+        let failed = |error: io::Error| failed(&self.out, &error);
+        let bytes = finish(open.tar).map_err(failed)?;
+        lay_beside(&self.staging.join(file_name(self.journal.shards.len())))?;
+        self.journal.shards.push(Finished {
+            bytes,
+            images: open.images,
+            resized: open.resized,
+            left_out: std::mem::take(&mut self.left_out),
+            next,
+            mark,
+        });
+        self.journal.write(&self.staging).map_err(failed)?;
+        self.tell_of_last(false, told);
         Ok(())
     }
 
-    /// Makes the folder appear under its name; returns the shards and their bytes.
+    fn tell_of_last(&self, is_kept: bool, told: &mut dyn FnMut(PackNews)) {
+        if let [before @ .., last] = &self.journal.shards[..] {
+            told(PackNews::Shard {
+                path: &self.out.join(file_name(before.len())),
+                images: last.images,
+                is_kept,
+            });
+        }
+    }
+
+    /// Makes the folder appear under its name, when all `rows` are through.
     pub(super) fn finish(
         mut self,
-        told: &mut dyn FnMut(&Path, usize),
-    ) -> Result<(Vec<PathBuf>, u64), DataError> {
-        self.close(told)?;
-        fs::rename(self.staging.path(), &self.out).map_err(|error| failed(&self.out, &error))?;
-        let _ = self.staging.keep(); // it has another name now: nothing to clear away
-        Ok((self.shards, self.bytes))
+        rows: usize,
+        mark: Option<u64>,
+        told: &mut dyn FnMut(PackNews),
+    ) -> Result<Packed, DataError> {
+        self.close(rows, mark, told)?;
+        let shards = std::mem::take(&mut self.journal.shards);
+        if shards.is_empty() {
+            return Err(DataError::BadOutput {
+                path: self.out.clone(),
+                problem: format!("would be empty: none of the {rows} images can be used"),
+            });
+        }
+        fs::remove_file(self.staging.join(Journal::FILE))
+            .and_then(|()| fs::rename(&self.staging, &self.out))
+            .map_err(|error| failed(&self.out, &error))?;
+        let left_out = shards.iter().flat_map(|shard| &shard.left_out);
+        Ok(Packed {
+            shards: (0..shards.len())
+                .map(|number| self.out.join(file_name(number)))
+                .collect(),
+            images: shards.iter().map(|shard| shard.images).sum(),
+            resized: shards.iter().map(|shard| shard.resized).sum(),
+            bytes: shards.iter().map(|shard| shard.bytes).sum(),
+            left_out: left_out.chain(&self.left_out).cloned().collect(),
+        })
+    }
+
+    /// Removes all but the journal and the shards that it lists.
+    fn tidy(&self) -> io::Result<()> {
+        let shards = (0..self.journal.shards.len()).map(|number| PathBuf::from(file_name(number)));
+        let listed: Vec<PathBuf> = shards
+            .flat_map(|shard| [shard.with_extension(BESIDE), shard])
+            .collect();
+        for entry in fs::read_dir(&self.staging)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            if name != Journal::FILE && !listed.iter().any(|listed| listed == Path::new(&name)) {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
     }
 }
 
-/// Removes what killed processes have left of the same shards, and not of those whose name goes on behind a `-`.
-fn clear_leftovers(parent: &Path, prefix: &str) -> io::Result<()> {
-    for entry in fs::read_dir(parent)? {
-        let entry = entry?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let chance = name.strip_prefix(prefix).unwrap_or("-");
-        if !chance.contains('-') && entry.file_type()?.is_dir() {
-            fs::remove_dir_all(entry.path())?;
-        }
+impl Drop for Writer {
+    /// Of a pack that was broken off the finished shards stay, if they can be of use again.
+    fn drop(&mut self) {
+        let is_of_use = self.journal.shards.iter().any(|shard| shard.mark.is_some());
+        let _ = if is_of_use {
+            self.tidy()
+        } else {
+            fs::remove_dir_all(&self.staging) // after a finished one it is not there
+        };
     }
-    Ok(())
 }
 
 fn file_name(number: usize) -> String {
@@ -154,6 +256,7 @@ fn open(file: &Path) -> io::Result<Open> {
         tar: tar::Builder::new(BufWriter::with_capacity(1 << 20, File::create(file)?)),
         bytes: 0,
         images: 0,
+        resized: 0,
     })
 }
 

@@ -9,6 +9,7 @@ mod table;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::config::DataConfig;
 use crate::error::DataError;
 use crate::labels::LabelConfig;
 use crate::storage::{Location, is_url};
@@ -18,7 +19,8 @@ pub(crate) use folder::is_image_name;
 pub(crate) use manifest::number_labels;
 pub use named::data_home;
 pub(crate) use named::{cache_home, manifest_of, open_named};
-pub(crate) use shards::NAME;
+pub use shards::tell_of_listing;
+pub(crate) use shards::{BESIDE, NAME, lay_beside};
 pub(crate) use table::{Row, Table};
 
 /// Names that mean a part of a data set, so a missing split is not taken for a class.
@@ -52,18 +54,18 @@ pub fn is_collection(path: &Path) -> bool {
     path.is_dir() || is_list || is_url(&text)
 }
 
-/// Lists the images at `path`: tar shards, a manifest or an image folder.
+/// Lists the images at `path`, which are read as `config` says: tar shards, a manifest or an image folder.
 /// With `labels`, every image must be labelled as they say.
 pub(crate) fn open_path(
     path: &Path,
-    split: &str,
+    config: &DataConfig,
     labels: Option<&LabelConfig>,
 ) -> Result<Listing, DataError> {
     let bad = |problem: String| DataError::BadPath {
         path: path.to_owned(),
         problem,
     };
-    if let Some(table) = shards::read(path, split)? {
+    if let Some(table) = shards::read(path, config)? {
         return manifest::list_table(&table, labels);
     }
     let kind = match std::fs::metadata(path) {
@@ -74,7 +76,7 @@ pub(crate) fn open_path(
         Err(error) => return Err(bad(format!("cannot be opened: {error}"))),
     };
     if kind.is_dir() {
-        folder::list(path, split, labels)
+        folder::list(path, &config.split, labels)
     } else if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("csv")) {
         manifest::list(path, labels)
     } else {

@@ -44,13 +44,13 @@ impl Table {
             (None, Some(name)) => manifest_of(&data_home()?, name, &config.split)?,
             (None, None) => return Err(DataError::NoSource),
         };
-        if let Some(table) = shards::read(&path, &config.split)? {
+        if let Some(table) = shards::read(&path, config)? {
             return Ok(table);
         }
         if path.is_file() && path.extension().is_some_and(|e| e.eq_ignore_ascii_case("csv")) {
             return Table::read(&path);
         }
-        let listing = open_path(&path, &config.split, None)?;
+        let listing = open_path(&path, config, None)?;
         let row = |entry: Entry| {
             let class = entry
                 .label

@@ -1,12 +1,12 @@
 //! Ranges of files behind HTTP: one pool of connections, bounded waiting, bounded retries.
 
 use std::io::{self, Read};
-use std::thread;
 use std::time::Duration;
 
 use ureq::http::{Response, StatusCode};
 use ureq::{Agent, Body};
 
+use super::Halt;
 use crate::error::DataError;
 
 /// Whether the text names something behind HTTP.
@@ -19,19 +19,31 @@ pub(crate) fn is_url(text: &str) -> bool {
 pub(crate) struct Retry {
     /// Requests for one range, at least 1.
     pub(crate) attempts: u32,
-    /// Pause after the first failure; it doubles with each further one.
+    /// Pause after the first failure; it doubles with each further one, up to [`LONGEST_PAUSE`].
     pub(crate) pause: Duration,
     /// Longest time for connecting, for the head of an answer, and between two pieces of its body: a slow server
     /// is waited for as long as something comes.
     pub(crate) timeout: Duration,
 }
 
-impl Default for Retry {
-    fn default() -> Retry {
+/// A server that is back is noticed within this time.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+impl Retry {
+    /// With pauses of 0.5, 1, 2, 4, … s.
+    pub(crate) fn new(attempts: u32, timeout: Duration) -> Retry {
         Retry {
-            attempts: 6, // pauses of 0.5, 1, 2, 4 and 8 s
+            attempts,
             pause: Duration::from_millis(500),
-            timeout: Duration::from_secs(30),
+            timeout,
+        }
+    }
+
+    /// The pause before an attempt, counted from 0.
+    fn pause_before(&self, attempt: u32) -> Duration {
+        match attempt {
+            0 => Duration::ZERO,
+            _ => (self.pause * (1 << (attempt - 1).min(16))).min(LONGEST_PAUSE),
         }
     }
 }
@@ -93,8 +105,8 @@ impl Client {
     }
 
     /// The file at `url` with its length and a stamp of its version; empty where the server tells none.
-    pub(super) fn open(&self, url: &str) -> Result<(Remote, u64, String), DataError> {
-        let first = self.persist(url, 0, 1)?;
+    pub(super) fn open(&self, url: &str, halt: &Halt) -> Result<(Remote, u64, String), DataError> {
+        let first = self.persist(url, 0, 1, halt)?;
         let remote = Remote {
             client: self.clone(),
             url: url.to_owned(),
@@ -104,25 +116,44 @@ impl Client {
         Ok((remote, first.total, first.stamp))
     }
 
-    /// Asks until there is an answer, the trouble lasts, or the attempts are used up.
-    fn persist(&self, url: &str, offset: u64, len: u64) -> Result<Answer, DataError> {
-        let failed = |problem: String| DataError::Fetch {
-            url: url.to_owned(),
-            problem,
-        };
+    /// All bytes of the file at `url`; `None` where there is none that is served, or it has more than `most`.
+    pub(super) fn fetch(&self, url: &str, most: u64, halt: &Halt) -> Result<Option<Vec<u8>>, DataError> {
+        let answer = self.ask_again(url, 0, most, halt)?;
+        Ok(answer
+            .ok()
+            .filter(|answer| answer.total <= most)
+            .map(|answer| answer.bytes))
+    }
+
+    /// An answer, or an error that names the address.
+    fn persist(&self, url: &str, offset: u64, len: u64, halt: &Halt) -> Result<Answer, DataError> {
+        let answer = self.ask_again(url, offset, len, halt)?;
+        answer.map_err(|problem| failed(url, problem))
+    }
+
+    /// Asks until there is an answer, the trouble lasts (then it is the inner error), the attempts are used up, or
+    /// nobody wants an answer any more.
+    fn ask_again(
+        &self,
+        url: &str,
+        offset: u64,
+        len: u64,
+        halt: &Halt,
+    ) -> Result<Result<Answer, String>, DataError> {
         let attempts = self.retry.attempts.max(1);
         let mut last = String::new();
         for attempt in 0..attempts {
-            if attempt > 0 {
-                thread::sleep(self.retry.pause * (1 << (attempt - 1).min(16)));
+            if halt.is_raised_within(self.retry.pause_before(attempt)) {
+                return Err(DataError::Stopped);
             }
             match self.ask(url, offset, len) {
-                Ok(answer) => return Ok(answer),
-                Err(Trouble::Lasting(problem)) => return Err(failed(problem)),
+                Ok(answer) => return Ok(Ok(answer)),
+                Err(Trouble::Lasting(problem)) => return Ok(Err(problem)),
                 Err(Trouble::Passing(problem)) => last = problem,
             }
         }
-        Err(failed(format!("{last}; gave up after {attempts} attempts")))
+        let problem = format!("{last}; gave up after {attempts} attempt(s) (`data.http_attempts`)");
+        Err(failed(url, problem))
     }
 
     fn ask(&self, url: &str, offset: u64, len: u64) -> Result<Answer, Trouble> {
@@ -151,12 +182,17 @@ impl Client {
 }
 
 impl Remote {
+    /// What lies beside it at `url`, as [`Client::fetch`] gives it.
+    pub(super) fn fetch(&self, url: &str, most: u64, halt: &Halt) -> Result<Option<Vec<u8>>, DataError> {
+        self.client.fetch(url, most, halt)
+    }
+
     /// The bytes `offset..offset + len`.
-    pub(super) fn range(&self, offset: u64, len: u64) -> Result<Vec<u8>, DataError> {
+    pub(super) fn range(&self, offset: u64, len: u64, halt: &Halt) -> Result<Vec<u8>, DataError> {
         if len == 0 {
             return Ok(Vec::new());
         }
-        let answer = self.client.persist(&self.url, offset, len)?;
+        let answer = self.client.persist(&self.url, offset, len, halt)?;
         if (answer.total, &answer.stamp) != (self.bytes, &self.stamp) {
             return Err(DataError::Fetch {
                 url: self.url.clone(),
@@ -165,6 +201,13 @@ impl Remote {
             });
         }
         Ok(answer.bytes)
+    }
+}
+
+fn failed(url: &str, problem: String) -> DataError {
+    DataError::Fetch {
+        url: url.to_owned(),
+        problem,
     }
 }
 
@@ -227,6 +270,14 @@ mod tests {
         })
     }
 
+    fn open(server: &Server) -> Result<Shard, DataError> {
+        Shard::open(&server.url(), &client(), &Halt::default())
+    }
+
+    fn read(shard: &Shard, offset: u64, len: u64) -> Result<Vec<u8>, DataError> {
+        shard.read(offset, len, &Halt::default())
+    }
+
     fn numbers() -> Vec<u8> {
         (0..2000u32).map(|i| (i % 251) as u8).collect()
     }
@@ -234,19 +285,19 @@ mod tests {
     #[test]
     fn any_range_can_be_read() {
         let server = Server::start(numbers(), vec![]);
-        let shard = Shard::open(&server.url(), &client()).unwrap();
+        let shard = open(&server).unwrap();
         assert_eq!(shard.bytes(), 2000);
-        assert_eq!(shard.read(700, 300).unwrap(), numbers()[700..1000]);
-        assert_eq!(shard.read(1999, 1).unwrap(), numbers()[1999..]);
-        assert!(shard.read(5, 0).unwrap().is_empty());
+        assert_eq!(read(&shard, 700, 300).unwrap(), numbers()[700..1000]);
+        assert_eq!(read(&shard, 1999, 1).unwrap(), numbers()[1999..]);
+        assert!(read(&shard, 5, 0).unwrap().is_empty());
     }
 
     #[test]
     fn two_bad_answers_are_outlived() {
         for bad in [Mood::Error, Mood::Cut, Mood::Stall, Mood::HangUp] {
             let server = Server::start(numbers(), vec![Mood::Good, bad, bad]);
-            let shard = Shard::open(&server.url(), &client()).unwrap();
-            assert_eq!(shard.read(700, 300).unwrap(), numbers()[700..1000], "{bad:?}");
+            let shard = open(&server).unwrap();
+            assert_eq!(read(&shard, 700, 300).unwrap(), numbers()[700..1000], "{bad:?}");
             assert_eq!(server.requests(), 4, "{bad:?}");
         }
     }
@@ -254,24 +305,25 @@ mod tests {
     #[test]
     fn a_slow_server_is_waited_for_as_long_as_something_comes() {
         let server = Server::start(numbers(), vec![Mood::Good, Mood::Slow, Mood::Slow, Mood::Slow]);
-        let shard = Shard::open(&server.url(), &client()).unwrap();
-        assert_eq!(shard.read(0, 2000).unwrap(), numbers());
+        let shard = open(&server).unwrap();
+        assert_eq!(read(&shard, 0, 2000).unwrap(), numbers());
     }
 
     #[test]
     fn the_attempts_are_bounded_and_the_last_trouble_is_told() {
         for (bad, expected) in [
             (Mood::Error, "the server answers 500"),
-            (Mood::Cut, "gave up after 3 attempts"),
+            (Mood::Cut, "gave up after 3 attempt(s)"),
             (Mood::Stall, "timeout"),
-            (Mood::HangUp, "gave up after 3 attempts"),
+            (Mood::HangUp, "gave up after 3 attempt(s)"),
         ] {
             let server = Server::start(numbers(), vec![Mood::Good, bad, bad, bad]);
-            let shard = Shard::open(&server.url(), &client()).unwrap();
-            let message = shard.read(0, 300).unwrap_err().to_string();
+            let shard = open(&server).unwrap();
+            let message = read(&shard, 0, 300).unwrap_err().to_string();
             assert!(message.starts_with(&server.url()), "{message}");
             assert!(
-                message.contains(expected) && message.ends_with("gave up after 3 attempts"),
+                message.contains(expected)
+                    && message.ends_with("gave up after 3 attempt(s) (`data.http_attempts`)"),
                 "{message}"
             );
             assert!(!message.contains('\n'), "{message}");
@@ -286,23 +338,54 @@ mod tests {
             (Mood::Whole, "sends whole files only"),
         ] {
             let server = Server::start(numbers(), vec![bad]);
-            let message = Shard::open(&server.url(), &client()).unwrap_err().to_string();
+            let message = open(&server).unwrap_err().to_string();
             assert!(message.contains(expected), "{message}");
             assert_eq!(server.requests(), 1);
         }
         let server = Server::start(numbers(), vec![Mood::Good, Mood::Changed]);
-        let shard = Shard::open(&server.url(), &client()).unwrap();
-        let message = shard.read(0, 10).unwrap_err().to_string();
+        let shard = open(&server).unwrap();
+        let message = read(&shard, 0, 10).unwrap_err().to_string();
         assert!(message.contains("has changed"), "{message}");
     }
 
     #[test]
     fn nobody_there_is_an_error_that_names_the_address() {
         let url = Server::start(numbers(), vec![]).url(); // and it is gone again
-        let message = Shard::open(&url, &client()).unwrap_err().to_string();
+        let message = Shard::open(&url, &client(), &Halt::default())
+            .unwrap_err()
+            .to_string();
         assert!(
-            message.starts_with(&url) && message.contains("gave up after 3 attempts"),
+            message.starts_with(&url) && message.contains("gave up after 3 attempt(s)"),
             "{message}"
         );
+    }
+
+    #[test]
+    fn after_a_halt_nobody_is_asked_and_no_pause_is_waited_for() {
+        let server = Server::start(numbers(), vec![Mood::Good, Mood::Error]);
+        let patient = Client::new(Retry {
+            pause: Duration::from_secs(3600),
+            ..client().retry
+        });
+        let halt = Halt::default();
+        let shard = Shard::open(&server.url(), &patient, &halt).unwrap();
+        std::thread::scope(|scope| {
+            let reading = scope.spawn(|| shard.read(0, 300, &halt));
+            while server.requests() < 2 {
+                std::thread::yield_now();
+            }
+            halt.raise(); // in the middle of the second request, or of the hour after it
+            assert!(matches!(reading.join().unwrap(), Err(DataError::Stopped)));
+        });
+        assert!(matches!(shard.read(0, 300, &halt), Err(DataError::Stopped)));
+        assert_eq!(server.requests(), 2);
+    }
+
+    #[test]
+    fn pauses_double_up_to_half_a_minute() {
+        let retry = Retry::new(9, Duration::from_secs(1));
+        let pauses: Vec<f64> = (0..9).map(|at| retry.pause_before(at).as_secs_f64()).collect();
+        assert_eq!(pauses, [0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]);
+        assert_eq!(retry.pause_before(u32::MAX), LONGEST_PAUSE);
     }
 }

@@ -6,8 +6,8 @@ use std::time::UNIX_EPOCH;
 
 use fcmae_random::hash64;
 
-use super::Shard;
 use super::plain::read_image;
+use super::{Halt, Shard};
 use crate::error::DataError;
 
 /// Where the bytes of one image are: a file, or a member of a tar shard.
@@ -49,12 +49,17 @@ impl Location {
     /// # Errors
     /// [`DataError::Read`], also for what is no plain file or has more than a GiB; [`DataError::Fetch`].
     pub fn read(&self) -> Result<Vec<u8>, DataError> {
+        self.read_unless(&Halt::default())
+    }
+
+    /// As [`read`](Location::read), but waits for no server once `halt` is raised: [`DataError::Stopped`].
+    pub(crate) fn read_unless(&self, halt: &Halt) -> Result<Vec<u8>, DataError> {
         match &self.member {
             None => read_image(&self.path).map_err(|source| DataError::Read {
                 file: self.path.clone(),
                 source,
             }),
-            Some(member) => member.shard.read(member.offset, member.len),
+            Some(member) => member.shard.read(member.offset, member.len, halt),
         }
     }
 
@@ -63,7 +68,10 @@ impl Location {
     #[must_use]
     pub fn stamp(&self) -> (u64, u64) {
         match &self.member {
-            Some(member) => (member.len, hash64(member.shard.stamp().as_bytes())),
+            Some(member) => match member.shard.stamp() {
+                "" => (member.len, 0),
+                stamp => (member.len, hash64(stamp.as_bytes())),
+            },
             None => std::fs::metadata(&self.path).map_or((0, 0), |meta| (meta.len(), changed(&meta))),
         }
     }

@@ -1,5 +1,6 @@
 //! Bytes of images: whole files, and ranges of shards on disk or behind HTTP.
 
+mod halt;
 mod http;
 mod location;
 mod plain;
@@ -9,6 +10,7 @@ pub(crate) mod testing;
 
 pub use location::Location;
 
+pub(crate) use halt::Halt;
 pub(crate) use http::{Client, Retry, is_url};
 pub(crate) use plain::{LONGEST_IMAGE, open_plain};
 pub(crate) use shard::Shard;

@@ -1,6 +1,6 @@
-//! A server on the same machine that serves one file by ranges, and misbehaves as it is told.
+//! A server on the same machine that serves one shard by ranges, and misbehaves as it is told.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -42,19 +42,24 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(file: Vec<u8>, moods: Vec<Mood>) -> Server {
+        Server::start_with_index(file, None, moods)
+    }
+
+    /// With an index beside the shard, which is always served well; requests for it do not count.
+    pub(crate) fn start_with_index(file: Vec<u8>, index: Option<Vec<u8>>, moods: Vec<Mood>) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, requests) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let (stopped, counted) = (stop.clone(), requests.clone());
-        let (file, moods) = (Arc::new(file), Arc::new(moods));
+        let (files, moods) = (Arc::new((file, index)), Arc::new(moods));
         let listener = thread::spawn(move || {
             for stream in listener.incoming() {
                 if stopped.load(Ordering::SeqCst) {
                     return;
                 }
-                let (file, moods, counted) = (file.clone(), moods.clone(), counted.clone());
+                let (files, moods, counted) = (files.clone(), moods.clone(), counted.clone());
                 // A client that goes away in the middle is no fault of the server's.
-                thread::spawn(move || stream.and_then(|stream| answer(stream, &file, &moods, &counted)));
+                thread::spawn(move || stream.and_then(|stream| answer(stream, &files, &moods, &counted)));
             }
         });
         Server {
@@ -86,28 +91,35 @@ impl Drop for Server {
 }
 
 /// One request per connection.
-fn answer(stream: TcpStream, file: &[u8], moods: &[Mood], counted: &AtomicUsize) -> std::io::Result<()> {
-    let mut range = (0, file.len());
+fn answer(
+    stream: TcpStream,
+    (file, index): &(Vec<u8>, Option<Vec<u8>>),
+    moods: &[Mood],
+    counted: &AtomicUsize,
+) -> io::Result<()> {
+    let (mut range, mut is_index) = (0..u64::MAX, false);
     for line in BufReader::new(stream.try_clone()?).lines() {
         let line = line?.to_ascii_lowercase();
         if line.is_empty() {
             break;
         }
+        is_index |= line.starts_with("get /shard.index");
         if let Some((first, last)) = line.strip_prefix("range: bytes=").and_then(|r| r.split_once('-')) {
-            let end = last.parse::<usize>().unwrap() + 1;
-            range = (first.parse().unwrap(), end.min(file.len()));
+            range = first.parse().unwrap()..last.parse::<u64>().unwrap() + 1;
         }
     }
-    let mood = moods.get(counted.fetch_add(1, Ordering::SeqCst)).copied();
-    respond(stream, file, range, mood.unwrap_or(Mood::Good))
+    let within = |file: &[u8]| (range.start as usize, range.end.min(file.len() as u64) as usize);
+    match index {
+        Some(index) if is_index => respond(stream, index, within(index), Mood::Good),
+        None if is_index => respond(stream, file, (0, 1), Mood::Missing),
+        _ => {
+            let mood = moods.get(counted.fetch_add(1, Ordering::SeqCst)).copied();
+            respond(stream, file, within(file), mood.unwrap_or(Mood::Good))
+        }
+    }
 }
 
-fn respond(
-    mut stream: TcpStream,
-    file: &[u8],
-    (first, end): (usize, usize),
-    mood: Mood,
-) -> std::io::Result<()> {
+fn respond(mut stream: TcpStream, file: &[u8], (first, end): (usize, usize), mood: Mood) -> io::Result<()> {
     let part = &file[first..end];
     let version = match mood {
         Mood::Changed => "ETag: \"two\"\r\n",
@@ -137,8 +149,7 @@ fn respond(
         Mood::Cut => stream.write_all(&[head.as_bytes(), half].concat()),
         Mood::Stall => {
             stream.write_all(&[head.as_bytes(), half].concat())?;
-            thread::sleep(Duration::from_secs(2)); // longer than any test's client waits
-            Ok(())
+            io::copy(&mut stream, &mut io::sink()).map(drop) // until the client goes
         }
         Mood::Slow => {
             stream.write_all(head.as_bytes())?;

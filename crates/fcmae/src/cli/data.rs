@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Subcommand;
-use fcmae::data::{Color, DataConfig, Dataset, PackOptions, Survey, pack, survey};
+use fcmae::data::{Color, DataConfig, Dataset, OnError, PackNews, PackOptions, Survey, pack, survey};
 use fcmae::trainer::one_line;
 use serde_json::{Value, json};
 
@@ -46,8 +46,11 @@ struct Source {
 struct PackArgs {
     #[command(flatten)]
     from: Source,
-    /// The folder of shards to make, e.g. `shards/train`; it must not exist
+    /// The folder of shards to make, e.g. `shards/train`; it must not exist. The same command goes on where it was broken off
     out: PathBuf,
+    /// What a picture does that cannot be read
+    #[arg(long, value_enum, default_value_t)]
+    on_error: Unreadable,
     /// Most MiB of a shard
     #[arg(long, value_name = "MIB", default_value_t = 512)]
     shard_mib: u64,
@@ -57,6 +60,16 @@ struct PackArgs {
     /// Quality of the images that are made smaller, 1 to 100
     #[arg(long, default_value_t = 90, requires = "max_side")]
     quality: u8,
+}
+
+/// What a picture does that cannot be read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+enum Unreadable {
+    /// It ends the work
+    #[default]
+    Error,
+    /// It is named and left out
+    Skip,
 }
 
 /// Arguments of `data stats`.
@@ -98,14 +111,36 @@ fn run_pack(args: &PackArgs) -> Result<Outcome> {
         max_side: args.max_side,
         quality: args.quality,
     };
-    let config = args.from.config(Color::Rgb);
-    let packed = pack(&config, &args.out, &options, &mut |shard, images| {
-        eprintln!("{}: {images} images", shard.display());
+    let config = DataConfig {
+        on_error: match args.on_error {
+            Unreadable::Error => OnError::Error,
+            Unreadable::Skip => OnError::Skip,
+        },
+        ..args.from.config(Color::Rgb)
+    };
+    let mut finished = 0;
+    let packed = pack(&config, &args.out, &options, &mut |news| match news {
+        PackNews::Shard {
+            path,
+            images,
+            is_kept,
+        } => {
+            finished += 1;
+            let before = if is_kept { ", finished before" } else { "" };
+            eprintln!("{}: {images} images{before}", path.display());
+        }
+        PackNews::LeftOut { problem } => eprintln!("left out: {}", one_line(problem)),
+    });
+    let packed = packed.map_err(|error| match (finished, anyhow::Error::new(error)) {
+        (0, error) => error,
+        (_, error) => error.context(format!(
+            "broken off with {finished} shards finished, which the same command goes on from"
+        )),
     })?;
-    let (images, bytes) = (packed.images, packed.bytes);
+    let (images, bytes, left_out) = (packed.images, packed.bytes, &packed.left_out);
     if args.from.json {
         output::json(&json!({
-            "shards": packed.shards, "images": images, "resized": packed.resized, "bytes": bytes,
+            "shards": packed.shards, "images": images, "resized": packed.resized, "bytes": bytes, "left_out": left_out,
         }))?;
     } else {
         let text = format!(
@@ -117,7 +152,12 @@ fn run_pack(args: &PackArgs) -> Result<Outcome> {
         );
         output::text(&text)?;
     }
-    Ok(Outcome::Done)
+    if left_out.is_empty() {
+        return Ok(Outcome::Done);
+    }
+    let (left_out, total) = (left_out.len(), images + left_out.len());
+    eprintln!("{left_out} of {total} pictures could not be read; the others are packed");
+    Ok(Outcome::Failed)
 }
 
 fn run_stats(args: &StatsArgs) -> Result<Outcome> {

@@ -24,7 +24,7 @@ pub(super) fn code(error: &anyhow::Error) -> u8 {
 fn is_input(error: &(dyn Error + 'static)) -> bool {
     error.is::<InputError>()
         || error.is::<ConfigError>()
-        || error.is::<DataError>()
+        || error.downcast_ref::<DataError>().is_some_and(is_bad_data)
         || error.is::<CheckpointError>()
         || error.is::<NameReport>()
         || error.is::<MaskError>()
@@ -33,6 +33,11 @@ fn is_input(error: &(dyn Error + 'static)) -> bool {
         || error.is::<ModelError>()
         || error.is::<VerifyError>()
         || error.is::<ReportError>()
+}
+
+/// A server that fails is nobody's input: the same command may go better later.
+fn is_bad_data(error: &DataError) -> bool {
+    !matches!(error, DataError::Fetch { .. })
 }
 
 /// The error and its causes in one message; a cause that the message before it already tells is left out.
@@ -101,6 +106,12 @@ mod tests {
         assert_eq!(code(&input()), 2);
         assert_eq!(code(&input().context("while preparing")), 2);
         assert_eq!(code(&anyhow::anyhow!("the loss is NaN")), 1);
+        assert_eq!(code(&DataError::NoSource.into()), 2);
+        let fetch = DataError::Fetch {
+            url: "https://127.0.0.1/a.tar".to_owned(),
+            problem: "timeout".to_owned(),
+        };
+        assert_eq!(code(&anyhow::Error::new(fetch).context("step 3")), 1);
         assert_eq!(
             code(&fcmae::config::load("no/such/file.toml", &[]).unwrap_err().into()),
             2

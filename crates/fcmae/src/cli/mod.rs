@@ -124,6 +124,9 @@ pub(crate) fn main() -> ExitCode {
 }
 
 fn run(verb: Verb) -> Result<Outcome> {
+    if !matches!(verb, Verb::Pretrain(_) | Verb::Finetune(_)) {
+        output::tell_of_listing(); // those two may be asked to be quiet
+    }
     match verb {
         Verb::Pretrain(args) => pretrain::run(&args),
         Verb::Finetune(args) => finetune::run(&args),

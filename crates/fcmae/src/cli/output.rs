@@ -73,6 +73,11 @@ pub(super) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     std::iter::once(&header).chain(rows).map(line).collect()
 }
 
+/// Says on stderr now and then how many shards are listed, where that takes long.
+pub(super) fn tell_of_listing() {
+    fcmae::data::tell_of_listing(|done, of| eprintln!("listing shards: {done} of {of}"));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -84,6 +84,9 @@ impl RunArgs {
             source,
             ..self.options()?
         };
+        if !self.quiet && !self.tui {
+            output::tell_of_listing();
+        }
         if self.tui {
             return on_screen(options, folder, run);
         }

@@ -3,6 +3,7 @@
 pub(crate) mod checkpoints;
 pub(crate) mod configs;
 pub(crate) mod images;
+pub(crate) mod indexes;
 pub(crate) mod manifests;
 pub(crate) mod shards;
 

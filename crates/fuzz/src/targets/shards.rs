@@ -72,7 +72,7 @@ pub(crate) const TAR: Target = Target {
 
 const BLOCK: usize = 512;
 
-fn archive(entries: &[(&str, &[u8])]) -> Vec<u8> {
+pub(super) fn archive(entries: &[(&str, &[u8])]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (name, contents) in entries {
         let mut header = Header::new_ustar();
@@ -135,7 +135,7 @@ fn read(input: &Input) -> Verdict {
 /// Makes shards of it, in a folder that is taken away again.
 fn repack(input: &Input, config: &DataConfig) -> Verdict {
     let out = input.file.with_file_name("out");
-    let packed = pack(config, &out, &PackOptions::default(), &mut |_, _| {});
+    let packed = pack(config, &out, &PackOptions::default(), &mut |_| {});
     let outside = packed
         .iter()
         .flat_map(|packed| &packed.shards)

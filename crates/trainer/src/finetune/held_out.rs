@@ -48,11 +48,12 @@ impl HeldOutLabels {
     /// Measures of `model` on all images; `None` if `stop` was raised on the way.
     pub(super) fn measure(&self, model: &Classifier, stop: &StopFlag) -> Result<Option<Measures>> {
         let (mut sum, mut logits, mut rows, mut labels) = (0.0, Vec::new(), Vec::new(), Vec::new());
-        for batch in Loader::new(
+        let batches = Loader::new(
             Arc::clone(&self.dataset),
             self.options.clone(),
             Position::default(),
-        )? {
+        )?;
+        for batch in batches.unless(|| stop.is_up()) {
             if stop.is_raised() {
                 return Ok(None);
             }

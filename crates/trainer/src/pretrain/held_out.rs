@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 use fcmae_analysis::Reconstruction;
-use fcmae_data::{DataConfig, Dataset, Loader, LoaderOptions, Position, Report};
+use fcmae_data::{DataConfig, DataError, Dataset, Loader, LoaderOptions, Position, Report};
 use fcmae_masking::{PatchGrid, RandomMask};
 use fcmae_model::{Fcmae, Step};
 use tch::{Device, no_grad};
@@ -54,11 +54,12 @@ impl HeldOutImages {
             ..Step::default()
         };
         let (mut sum, mut count) = (0.0, 0);
-        for batch in Loader::new(
+        let batches = Loader::new(
             Arc::clone(&self.dataset),
             self.options.clone(),
             Position::default(),
-        )? {
+        )?;
+        for batch in batches.unless(|| stop.is_up()) {
             if stop.is_raised() {
                 return Ok(None);
             }
@@ -80,11 +81,10 @@ impl HeldOutImages {
         let indices = (0..count).map(|i| i * self.dataset.len() / count);
         // An image that training may leave out is left out of the picture.
         let readable: Vec<_> = indices
-            .filter_map(|index| {
-                Some(Ok((
-                    self.dataset.samples()[index].id,
-                    self.dataset.load(index).ok()?,
-                )))
+            .filter_map(|index| match self.dataset.load(index) {
+                Ok(image) => Some(Ok((self.dataset.samples()[index].id, image))),
+                Err(error @ DataError::Fetch { .. }) => Some(Err(error)),
+                Err(_) => None,
             })
             .collect();
         if readable.is_empty() {

@@ -117,7 +117,7 @@ impl Monitor {
         stop: &StopFlag,
     ) -> Result<Option<Watched>> {
         let mut statistics = FeatureStatistics::new();
-        for batch in self.images.batches()? {
+        for batch in self.images.batches()?.unless(|| stop.is_up()) {
             if stop.is_raised() {
                 return Ok(None);
             }
@@ -149,7 +149,7 @@ impl Monitor {
         stop: &StopFlag,
     ) -> Result<Option<KnnScore>> {
         let (mut rows, mut labels) = (Vec::new(), Vec::new());
-        for batch in labelled.batches()? {
+        for batch in labelled.batches()?.unless(|| stop.is_up()) {
             if stop.is_raised() {
                 return Ok(None);
             }

@@ -5,11 +5,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use fcmae_blocks::DropPathDraws;
-use fcmae_data::{Batch, DataConfig, Dataset, Loader, LoaderOptions, Position, Report, StageTimes};
+use fcmae_data::{Batch, DataConfig, DataError, Dataset, Loader, LoaderOptions, Position, Report};
 use fcmae_encoder::EncoderConfig;
 use tch::{Device, Tensor};
 
+use super::waiting::Waiting;
 use crate::config::{TrainConfig, ValidationConfig};
+use crate::stop::StopFlag;
 
 /// The endless sequence of training batches. What a batch holds is keyed by (seed, epoch, sample): it depends
 /// neither on where the sequence was entered nor on threads.
@@ -18,23 +20,11 @@ pub(crate) struct TrainingBatches {
     loader: Loader,
     /// Batches of an epoch that make whole optimizer steps; the rest of the epoch is left out.
     used: u64,
-    epoch: Waiting,
+    /// What the current epoch has waited so far; the first batch of all is always waited for, and not counted.
+    epoch: Option<Waiting>,
 }
 
-/// What the current epoch has waited so far.
-#[derive(Debug)]
-struct Waiting {
-    since: Instant,
-    waited: Duration,
-    /// Stage times when it began.
-    before: StageTimes,
-}
-
-/// Below this share nobody need care; above it the run says what to set.
-const WAIT_WORTH_TELLING: f64 = 0.05;
-
-/// Shorter epochs say nothing: they mostly wait for the loader's first batch.
-const SHORTEST_EPOCH: Duration = Duration::from_secs(5);
+const ENDED_EARLY: &str = "the data loader has ended early";
 
 impl TrainingBatches {
     /// Enters the sequence before step `step_of_epoch` of `epoch`, both from 0.
@@ -52,52 +42,48 @@ impl TrainingBatches {
         Ok(TrainingBatches {
             loader: Loader::new(dataset, options, start)?,
             used: steps * train.accumulate as u64,
-            epoch: Waiting::begin(StageTimes::default()),
+            epoch: None,
         })
     }
 
     /// The next batch, and how long the data loader was waited for.
     pub(crate) fn next(&mut self) -> Result<(Batch, Duration)> {
+        let never = StopFlag::default();
+        self.next_unless(&never)?.context(ENDED_EARLY)
+    }
+
+    /// As [`next`](TrainingBatches::next); `None` if `stop` was raised before a batch came.
+    pub(crate) fn next_unless(&mut self, stop: &StopFlag) -> Result<Option<(Batch, Duration)>> {
         let started = Instant::now();
         loop {
-            let batch = self.loader.next().context("the data loader has ended early")??;
+            let next = self.loader.next_unless(|| stop.is_up());
+            let batch = match next.context(ENDED_EARLY)? {
+                Err(DataError::Stopped) => return Ok(None),
+                batch => batch?,
+            };
             if batch.batch < self.used {
                 let waited = started.elapsed();
-                self.epoch.waited += waited;
-                return Ok((batch, waited));
+                match &mut self.epoch {
+                    Some(epoch) => epoch.add(waited),
+                    None => self.epoch = Some(Waiting::begin(self.loader.stage_times())),
+                }
+                return Ok(Some((batch, waited)));
             }
         }
+    }
+
+    /// A sentence, once in a long epoch, where too much of it is spent waiting for images.
+    pub(crate) fn look_at_epoch(&mut self, data: &DataConfig) -> Option<String> {
+        let now = self.loader.stage_times();
+        self.epoch.as_mut()?.on_the_way(now, data)
     }
 
     /// Ends the account of an epoch: a sentence, where too much of it was spent waiting for images.
     pub(crate) fn close_epoch(&mut self, data: &DataConfig) -> Option<String> {
         let now = self.loader.stage_times();
-        let epoch = std::mem::replace(&mut self.epoch, Waiting::begin(now));
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let advice = (now - epoch.before).advice(data, cores);
-        tell(epoch.waited, epoch.since.elapsed(), &advice)
+        let epoch = self.epoch.replace(Waiting::begin(now))?;
+        epoch.at_the_end(now, data)
     }
-}
-
-impl Waiting {
-    fn begin(before: StageTimes) -> Waiting {
-        Waiting {
-            since: Instant::now(),
-            waited: Duration::ZERO,
-            before,
-        }
-    }
-}
-
-fn tell(waited: Duration, whole: Duration, advice: &str) -> Option<String> {
-    let share = waited.as_secs_f64() / whole.as_secs_f64().max(1e-9);
-    let is_worth_it = share > WAIT_WORTH_TELLING && whole >= SHORTEST_EPOCH;
-    is_worth_it.then(|| {
-        format!(
-            "{:.0} % of this epoch was spent waiting for images: {advice}",
-            100.0 * share
-        )
-    })
 }
 
 /// One pass over held-out images, in their order and as evaluation sees them: no augmentation.
@@ -135,21 +121,4 @@ pub(crate) fn images(batch: &Batch, device: Device) -> Result<Tensor> {
     let shape = batch.shape.map(|size| size as i64);
     let images = Tensor::f_from_slice(&batch.images)?.f_view(shape)?;
     Ok(images.f_to_device(device)?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_long_epochs_that_waited_much_are_told_of() {
-        let seconds = Duration::from_secs_f64;
-        let told = tell(seconds(1.2), seconds(10.0), "what helps: sleep").unwrap();
-        assert_eq!(
-            told,
-            "12 % of this epoch was spent waiting for images: what helps: sleep"
-        );
-        assert_eq!(tell(seconds(0.4), seconds(10.0), ""), None);
-        assert_eq!(tell(seconds(2.0), seconds(4.0), ""), None);
-    }
 }

@@ -17,6 +17,7 @@ mod saving;
 mod task;
 #[cfg(test)]
 pub(crate) mod testing;
+mod waiting;
 mod writer;
 
 use std::collections::BTreeMap;
@@ -168,7 +169,9 @@ impl<T: Task> Run<T> {
             if self.stop.is_raised() {
                 return Ok(Window::Stopped);
             }
-            let (batch, waited) = self.batches.next()?;
+            let Some((batch, waited)) = self.batches.next_unless(&self.stop)? else {
+                return Ok(Window::Stopped);
+            };
             skipped += batch.skipped as u64;
             self.meter.add(batch.ids.len(), waited);
             let mut taken = Taken::new(&batch);
@@ -188,6 +191,9 @@ impl<T: Task> Run<T> {
         self.task.step_done()?;
         self.state.add_step(loss, skipped);
         self.report_step(loss, lr, grad_norm)?;
+        if let Some(waiting) = self.batches.look_at_epoch(&self.settings.data) {
+            self.progress.warn(&waiting);
+        }
         Ok(Window::Stepped)
     }
 

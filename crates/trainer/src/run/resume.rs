@@ -12,7 +12,7 @@ use crate::state::State;
 
 /// Keys that never change a weight (`name` and `output_dir` only find the folder), or whose effect is warned of
 /// by [`Machine`](crate::Machine): a run may go on with other values of these.
-const FREE: [&str; 16] = [
+const FREE: [&str; 18] = [
     "name",
     "output_dir",
     "device",
@@ -24,6 +24,8 @@ const FREE: [&str; 16] = [
     "data.on_error", // it decides nothing until an image cannot be read
     "data.cache",
     "data.cache_mib",
+    "data.http_timeout_s",
+    "data.http_attempts",
     "guard.", // as `on_error`
     PATIENCE, // it decides when the run ends
     "checkpoint.",

@@ -1,20 +1,29 @@
-//! What a scan of a shard found, kept in the cache so that the next run need not scan.
+//! What a scan of a shard found, so that the next run need not scan: kept in the cache, and laid beside the shards that
+//! `data pack` makes.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use fcmae_random::hash64;
 use serde::{Deserialize, Serialize};
 
-use super::samples::{Sample, samples};
+use super::samples::{LONGEST_NAME, MOST_FIELDS, Sample, samples};
+use super::scan::{is_member, wrong_name};
 use crate::error::DataError;
-use crate::storage::Shard;
+use crate::storage::{Halt, LONGEST_IMAGE, Shard};
 
 /// Changes when another version would read the file differently.
 const FORMAT: u32 = 2;
 
-/// The file: a first line with the hash of the second, which is this as JSON.
+/// The ending of an index that lies beside its shard, instead of `.tar`.
+pub(crate) const BESIDE: &str = "index";
+
+/// A longer one is not read: some hundred thousand images have a shorter one.
+const LONGEST_INDEX: u64 = 64 << 20;
+
+/// The file: a first line with the hash of the second, which is this as JSON. In the cache it is of one archive, by name
+/// and stamp; beside a shard, which may be copied and renamed, both are empty.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Index {
@@ -33,9 +42,10 @@ pub(super) struct Cache {
     pub(super) from_bytes: u64,
 }
 
-/// The images of `shard`: from `cache` if it holds them for this very archive, else by a scan, which is kept there
-/// unless nothing tells one version of the archive from the next. A cache that cannot be written is done without.
-pub(super) fn indexed(shard: &Shard, cache: Option<&Cache>) -> Result<Vec<Sample>, DataError> {
+/// The images of `shard`: from `cache` if it holds them for this very archive, else from the index beside it or by a scan,
+/// which is kept there unless nothing tells one version of the archive from the next. A cache that cannot be written is
+/// done without.
+pub(super) fn indexed(shard: &Shard, cache: Option<&Cache>, halt: &Halt) -> Result<Vec<Sample>, DataError> {
     let name = full_name(shard);
     let file = cache
         .filter(|cache| shard.is_remote() || shard.bytes() >= cache.from_bytes)
@@ -45,7 +55,8 @@ pub(super) fn indexed(shard: &Shard, cache: Option<&Cache>) -> Result<Vec<Sample
                 .folder
                 .join(format!("{:016x}.json", hash64(name.as_bytes())))
         });
-    if let Some(samples) = file.as_deref().and_then(|file| load(file, &name, shard)) {
+    let text = file.as_deref().and_then(|file| fs::read_to_string(file).ok());
+    if let Some(samples) = text.and_then(|text| parse(&text, &name, shard.stamp(), shard)) {
         return Ok(samples);
     }
     let index = Index {
@@ -53,7 +64,10 @@ pub(super) fn indexed(shard: &Shard, cache: Option<&Cache>) -> Result<Vec<Sample
         shard: name,
         bytes: shard.bytes(),
         stamp: shard.stamp().to_owned(),
-        samples: samples(shard)?,
+        samples: match beside(shard, halt)? {
+            Some(samples) => samples,
+            None => samples(shard, halt)?,
+        },
     };
     if let Some(file) = file {
         let _ = store(&file, &index);
@@ -67,28 +81,80 @@ fn full_name(shard: &Shard) -> String {
     path.to_string_lossy().into_owned()
 }
 
-fn load(file: &Path, name: &str, shard: &Shard) -> Option<Vec<Sample>> {
-    let text = fs::read_to_string(file).ok()?;
+/// Those of the index beside `shard`, if it fits.
+fn beside(shard: &Shard, halt: &Halt) -> Result<Option<Vec<Sample>>, DataError> {
+    let bytes = shard
+        .read_beside(BESIDE, LONGEST_INDEX, halt)?
+        .unwrap_or_default();
+    let text = std::str::from_utf8(&bytes).unwrap_or_default();
+    let Some(samples) = parse(text, "", "", shard).filter(|samples| is_plausible(samples, shard)) else {
+        return Ok(None);
+    };
+    // Where an archive differs that has the same length, its last image stands elsewhere.
+    let last = samples.iter().max_by_key(|sample| sample.offset);
+    let last = last.map_or(Ok(false), |last| is_member(shard, halt, last.offset, last.len))?;
+    Ok(Some(samples).filter(|_| last))
+}
+
+/// What a scan would not let pass, an index that somebody has laid beside a shard may not say either.
+fn is_plausible(samples: &[Sample], shard: &Shard) -> bool {
+    samples.iter().all(|sample| {
+        let end = sample.offset.checked_add(sample.len);
+        let cells = &sample.cells;
+        end.is_some_and(|end| end <= shard.bytes())
+            && sample.len <= LONGEST_IMAGE
+            && !sample.name.is_empty()
+            && wrong_name(&sample.name).is_none()
+            && cells.len() <= MOST_FIELDS + 1 // and the class
+            && cells.values().all(|cell| cell.len() <= LONGEST_NAME)
+    })
+}
+
+fn parse(text: &str, name: &str, stamp: &str, shard: &Shard) -> Option<Vec<Sample>> {
     let (hash, json) = text.split_once('\n')?;
     if hash != hash_line(json) {
         return None;
     }
     let index: Index = serde_json::from_str(json).ok()?;
-    let is_same = index.format == FORMAT
-        && index.shard == name
-        && index.bytes == shard.bytes()
-        && index.stamp == shard.stamp();
+    let is_same =
+        index.format == FORMAT && index.shard == name && index.bytes == shard.bytes() && index.stamp == stamp;
     is_same.then_some(index.samples)
+}
+
+/// Scans the shard in `file`, and lays its index beside it.
+pub(crate) fn lay_beside(file: &Path) -> Result<(), DataError> {
+    let shard = Shard::open_file(&file.to_string_lossy())?;
+    let index = Index {
+        format: FORMAT,
+        shard: String::new(),
+        bytes: shard.bytes(),
+        stamp: String::new(),
+        samples: samples(&shard, &Halt::default())?,
+    };
+    let name = file.with_extension(BESIDE);
+    let write = || {
+        let mut file = File::create(&name)?;
+        write_to(&mut file, &index)?;
+        file.sync_all()
+    };
+    write().map_err(|source: std::io::Error| DataError::BadOutput {
+        problem: format!("cannot be written: {source}"),
+        path: name.clone(),
+    })
 }
 
 fn store(file: &Path, index: &Index) -> std::io::Result<()> {
     let folder = file.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder)?;
-    let json = serde_json::to_string(index)?;
     let mut temporary = tempfile::NamedTempFile::new_in(folder)?;
-    write!(temporary, "{}\n{json}", hash_line(&json))?;
+    write_to(&mut temporary, index)?;
     temporary.persist(file)?; // whole or not at all; a cut one would fail its hash
     Ok(())
+}
+
+fn write_to(file: &mut impl Write, index: &Index) -> std::io::Result<()> {
+    let json = serde_json::to_string(index)?;
+    write!(file, "{}\n{json}", hash_line(&json))
 }
 
 fn hash_line(json: &str) -> String {

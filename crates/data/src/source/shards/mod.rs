@@ -6,6 +6,7 @@
 mod braces;
 mod index;
 mod names;
+mod progress;
 mod samples;
 mod scan;
 #[cfg(test)]
@@ -19,13 +20,17 @@ use rayon::prelude::*;
 
 use super::manifest::MOST_CLASSES;
 use super::table::{Row, Table};
+use crate::config::DataConfig;
 use crate::error::DataError;
-use crate::storage::{Client, Location, Retry, Shard};
+use crate::storage::{Client, Halt, Location, Shard};
 use crate::threads::workers;
 
 use index::Cache;
+use progress::Progress;
 use samples::{CLASS, LABEL, MOST_FIELDS, Sample};
 
+pub(crate) use index::{BESIDE, lay_beside};
+pub use progress::tell_of_listing;
 pub(crate) use samples::NAME;
 
 /// Shards that are asked for at the same time: servers answer slowly, but many at once.
@@ -38,26 +43,39 @@ const WORTH_AN_INDEX: u64 = 16 << 20;
 ///
 /// Columns are the fields of the `.json` members, `cls`, and `label`, which is `cls` where no `.json` has it. Where
 /// both say the same of every image, classes are numbered by `cls` and named by `label`.
-pub(super) fn read(path: &Path, split: &str) -> Result<Option<Table>, DataError> {
-    let Some(names) = names::find(path, split)? else {
+pub(super) fn read(path: &Path, config: &DataConfig) -> Result<Option<Table>, DataError> {
+    let Some(names) = names::find(path, &config.split)? else {
         return Ok(None);
     };
     let cache = super::named::cache_home("shards").map(|folder| Cache {
         folder,
         from_bytes: WORTH_AN_INDEX,
     });
-    open(path, &names, &Client::new(Retry::default()), cache.as_ref()).map(Some)
+    open(path, &names, &Client::new(config.retry()), cache.as_ref()).map(Some)
 }
 
 fn open(path: &Path, names: &[String], client: &Client, cache: Option<&Cache>) -> Result<Table, DataError> {
-    let one = |name: &String| -> Result<Listed, DataError> {
-        let shard = Arc::new(Shard::open(name, client)?);
-        let samples = index::indexed(&shard, cache)?;
+    let (halt, progress) = (Halt::default(), Progress::new(names.len()));
+    let list = |name: &String| -> Result<Listed, DataError> {
+        let shard = Arc::new(Shard::open(name, client, &halt)?);
+        let samples = index::indexed(&shard, cache, &halt)?;
+        progress.add();
         Ok((shard, samples))
     };
+    // A server that stays away for one shard does so for all: nobody else begins to wait for it.
+    let one = |name: &String| {
+        list(name).inspect_err(|error| {
+            if matches!(error, DataError::Fetch { .. }) {
+                halt.raise();
+            }
+        })
+    };
     // All of them, so that the error is that of the first in order, whichever was met first.
-    let shards: Vec<_> =
+    let mut shards: Vec<_> =
         workers(AT_ONCE.min(names.len()))?.install(|| names.par_iter().with_max_len(1).map(one).collect());
+    if halt.is_raised() {
+        shards.retain(|shard| !matches!(shard, Err(DataError::Stopped)));
+    }
     table(path, shards.into_iter().collect::<Result<_, _>>()?)
 }
 

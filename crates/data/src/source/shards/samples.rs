@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::scan::{Member, Reader, scan};
 use crate::error::DataError;
 use crate::source::folder::IMAGE_EXTENSIONS;
-use crate::storage::{LONGEST_IMAGE, Shard};
+use crate::storage::{Halt, LONGEST_IMAGE, Shard};
 
 /// A larger `.cls` holds no class.
 const LONGEST_CLASS: u64 = 1 << 10;
@@ -26,7 +26,7 @@ const LONGEST_TEXT: usize = 64;
 const LONGEST_LABEL: usize = 255;
 
 /// A longer name is no path.
-const LONGEST_NAME: usize = 4096;
+pub(super) const LONGEST_NAME: usize = 4096;
 
 /// The column of what a `.cls` says.
 pub(super) const CLASS: &str = "cls";
@@ -57,14 +57,14 @@ struct Parts {
 }
 
 /// The images of an archive, in the order in which their keys first occur.
-pub(super) fn samples(shard: &Shard) -> Result<Vec<Sample>, DataError> {
+pub(super) fn samples(shard: &Shard, halt: &Halt) -> Result<Vec<Sample>, DataError> {
     let error = |problem: String| DataError::Shard {
         shard: shard.name().to_owned(),
         problem,
     };
     let mut all: Vec<(String, Parts)> = Vec::new();
     let mut places: HashMap<String, usize> = HashMap::new();
-    scan(&mut Reader::new(shard), |reader, member| {
+    scan(&mut Reader::new(shard, halt), |reader, member| {
         let Some((key, part)) = split(&member.name) else {
             return Ok(());
         };

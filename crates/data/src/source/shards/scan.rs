@@ -6,7 +6,7 @@
 use tar::{EntryType, Header, PaxExtensions};
 
 use crate::error::DataError;
-use crate::storage::Shard;
+use crate::storage::{Halt, Shard};
 
 /// Headers and contents are padded to this many bytes.
 const BLOCK: u64 = 512;
@@ -27,14 +27,16 @@ pub(super) struct Member {
 /// An archive that is read from front to back, a window of bytes at a time.
 pub(super) struct Reader<'a> {
     shard: &'a Shard,
+    halt: &'a Halt,
     start: u64,
     window: Vec<u8>,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(shard: &'a Shard) -> Reader<'a> {
+    pub(super) fn new(shard: &'a Shard, halt: &'a Halt) -> Reader<'a> {
         Reader {
             shard,
+            halt,
             start: 0,
             window: Vec::new(),
         }
@@ -48,7 +50,7 @@ impl<'a> Reader<'a> {
         };
         if inside(self.start, &self.window).is_none() {
             let ahead = self.shard.window().max(len).min(self.shard.bytes() - offset);
-            self.window = self.shard.read(offset, ahead)?;
+            self.window = self.shard.read(offset, ahead, self.halt)?;
             self.start = offset;
         }
         let from = inside(self.start, &self.window).unwrap_or(0);
@@ -213,14 +215,8 @@ fn file_name(
         None => text(reader, &header.path_bytes())?,
     };
     let wrong = |problem: &str| Err(reader.error(format!("member `{}`: {problem}", name.escape_debug())));
-    if name.starts_with('/') {
-        return wrong("its name is absolute");
-    }
-    if name.split('/').any(|part| part == "..") {
-        return wrong("its name leaves the archive (`..`)");
-    }
-    if name.chars().any(char::is_control) {
-        return wrong("its name has control characters");
+    if let Some(problem) = wrong_name(&name) {
+        return wrong(problem);
     }
     let kind = header.entry_type();
     if kind.is_dir() || name.ends_with('/') {
@@ -240,6 +236,31 @@ fn file_name(
         return wrong("has no name");
     }
     Ok(Some(plain.join("/")))
+}
+
+/// What is wrong with the name of a member, if anything.
+pub(super) fn wrong_name(name: &str) -> Option<&'static str> {
+    if name.starts_with('/') {
+        Some("its name is absolute")
+    } else if name.split('/').any(|part| part == "..") {
+        Some("its name leaves the archive (`..`)")
+    } else if name.chars().any(char::is_control) {
+        Some("its name has control characters")
+    } else {
+        None
+    }
+}
+
+/// Whether a header stands before `offset` that is of `len` bytes.
+pub(super) fn is_member(shard: &Shard, halt: &Halt, offset: u64, len: u64) -> Result<bool, DataError> {
+    let Some(at) = offset.checked_sub(BLOCK) else {
+        return Ok(false);
+    };
+    Ok(match header(&mut Reader::new(shard, halt), at) {
+        Ok(Some(header)) => header.entry_size().ok() == Some(len),
+        Err(error @ (DataError::Fetch { .. } | DataError::Stopped)) => return Err(error),
+        Ok(None) | Err(_) => false,
+    })
 }
 
 /// The name for messages about the header itself.

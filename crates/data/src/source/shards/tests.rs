@@ -1,5 +1,6 @@
 //! Shards as they should be, and as enemies make them.
 
+mod index;
 mod server;
 
 use std::path::{Path, PathBuf};
@@ -46,6 +47,11 @@ fn shard(bytes: &[u8]) -> (TempDir, PathBuf) {
     (folder, path)
 }
 
+/// A client that is asked for nothing.
+fn anyone() -> Client {
+    Client::new(DataConfig::default().retry())
+}
+
 fn cache_at(folder: &Path) -> Cache {
     Cache {
         folder: folder.to_owned(),
@@ -59,12 +65,7 @@ fn table_of(paths: &[&Path], cache: Option<&Path>) -> Result<Table, DataError> {
         .map(|path| path.to_str().unwrap().to_owned())
         .collect();
     let cache = cache.map(cache_at);
-    open(
-        Path::new("shards"),
-        &names,
-        &Client::new(Retry::default()),
-        cache.as_ref(),
-    )
+    open(Path::new("shards"), &names, &anyone(), cache.as_ref())
 }
 
 fn listing(bytes: &[u8], labels: Option<&str>) -> Result<Listing, DataError> {
@@ -375,44 +376,6 @@ fn keys_that_do_not_fit_together_are_refused() {
 }
 
 #[test]
-fn an_index_is_kept_and_made_anew_when_the_shard_changes() {
-    let (folder, path) = shard(&archive(&[file("1.jpg", b"x")]));
-    let cache = folder.path().join("cache");
-    let names = || -> Vec<String> {
-        let table = table_of(&[&path], Some(&cache)).unwrap();
-        table.rows.iter().map(|row| row.name.clone()).collect()
-    };
-    assert_eq!(names(), ["1.jpg"]);
-    let index = std::fs::read_dir(&cache).unwrap().next().unwrap().unwrap().path();
-    let text = std::fs::read_to_string(&index).unwrap();
-
-    // It is used: what it says is believed while its hash and the shard's size and time fit.
-    let (_, json) = text.split_once('\n').unwrap();
-    let json = json.replace("1.jpg", "9.jpg");
-    std::fs::write(
-        &index,
-        format!("{:016x}\n{json}", fcmae_random::hash64(json.as_bytes())),
-    )
-    .unwrap();
-    assert_eq!(names(), ["9.jpg"]);
-
-    // One changed byte, or half of it, and it is not.
-    std::fs::write(&index, text.replace("1.jpg", "8.jpg")).unwrap();
-    assert_eq!(names(), ["1.jpg"]);
-    std::fs::write(&index, &text[..text.len() / 2]).unwrap();
-    assert_eq!(names(), ["1.jpg"]);
-
-    // Neither is that of an archive which has another size now.
-    std::fs::write(&path, archive(&[file("1.jpg", b"x"), file("2.jpg", b"y")])).unwrap();
-    assert_eq!(names(), ["1.jpg", "2.jpg"]);
-    assert_eq!(std::fs::read_dir(&cache).unwrap().count(), 1, "no litter");
-
-    // A cache that cannot be is done without.
-    let nowhere = path.join("cache");
-    assert_eq!(table_of(&[&path], Some(&nowhere)).unwrap().rows.len(), 2);
-}
-
-#[test]
 fn shards_keep_their_order_and_the_first_error_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let paths: Vec<PathBuf> = (0..40)
@@ -449,7 +412,7 @@ fn mutated_archives_never_panic_and_never_reach_outside() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("0.tar");
     let mut stream = fcmae_random::Stream::new(7, fcmae_random::Purpose::Verify, 0, 0);
-    let client = Client::new(Retry::default());
+    let (client, halt) = (anyone(), Halt::default());
     let (mut read, rounds) = (0, 3000);
     for _ in 0..rounds {
         let mut bytes = whole.clone();
@@ -465,8 +428,8 @@ fn mutated_archives_never_panic_and_never_reach_outside() {
             }
         }
         std::fs::write(&path, &bytes).unwrap();
-        let shard = Shard::open(path.to_str().unwrap(), &client).unwrap();
-        let Ok(samples) = samples::samples(&shard) else {
+        let shard = Shard::open(path.to_str().unwrap(), &client, &halt).unwrap();
+        let Ok(samples) = samples::samples(&shard, &halt) else {
             continue;
         };
         read += 1;
@@ -474,7 +437,7 @@ fn mutated_archives_never_panic_and_never_reach_outside() {
             name, offset, len, ..
         } in samples
         {
-            let bytes = shard.read(offset, len);
+            let bytes = shard.read(offset, len, &halt);
             assert_eq!(
                 bytes.unwrap().len() as u64,
                 len,

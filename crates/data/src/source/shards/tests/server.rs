@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::storage::Retry;
 use crate::storage::testing::{Mood, Server};
 
 fn patient(attempts: u32) -> Client {
@@ -77,8 +78,38 @@ fn a_server_that_stays_broken_is_one_clear_error() {
         .err()
         .unwrap();
     let expected = format!(
-        "{}: the server answers 500 Internal Server Error; gave up after 2 attempts",
+        "{}: the server answers 500 Internal Server Error; gave up after 2 attempt(s) (`data.http_attempts`)",
         server.url()
     );
     assert_eq!(error.to_string(), expected);
+}
+
+/// Of shards behind a server that stalls, no more are waited for than are asked for at the same time.
+#[test]
+fn a_server_that_stalls_is_waited_for_once() {
+    let server = Server::start(archive(&[file("1.jpg", b"one")]), vec![Mood::Stall; 1000]);
+    let urls: Vec<String> = (0..200).map(|i| format!("{}?{i}", server.url())).collect();
+    let error = open(Path::new("x"), &urls, &patient(1), None).err().unwrap();
+    assert!(matches!(error, DataError::Fetch { .. }), "{error}");
+    assert!(server.requests() <= AT_ONCE, "{}", server.requests());
+}
+
+/// Behind HTTP a window of 256 KiB is read for each header that lies in none before it; with an index beside the shard the
+/// last header is all.
+#[test]
+fn an_index_beside_a_shard_saves_its_headers() {
+    let images: Vec<_> = (0..6).map(|i| file(&format!("{i}.jpg"), &[i; 300_000])).collect();
+    let bytes = archive(&images);
+    let (_folder, path) = shard(&bytes);
+    lay_beside(&path).unwrap();
+    let index = std::fs::read(path.with_extension(BESIDE)).unwrap();
+    let listed = |index: Option<Vec<u8>>| {
+        let server = Server::start_with_index(bytes.clone(), index, vec![]);
+        let table = open(Path::new("x"), &[server.url()], &patient(1), None).unwrap();
+        let names: Vec<String> = table.rows.into_iter().map(|row| row.name).collect();
+        (names, server.requests())
+    };
+    let (names, with_index) = listed(Some(index));
+    assert_eq!(with_index, 2, "its length, and the last header");
+    assert_eq!(listed(None), (names, 8));
 }
