@@ -192,13 +192,7 @@ fn a_run_goes_on_inside_an_epoch_where_its_images_were_moved_or_packed() {
     let source = config.data.clone();
     let moved = pictures(&folder.path().join("elsewhere"), 14);
     let packed = folder.path().join("packed");
-    fcmae_data::pack(
-        &source,
-        &packed,
-        &fcmae_data::PackOptions::default(),
-        &mut |_, _| {},
-    )
-    .unwrap();
+    fcmae_data::pack(&source, &packed, &fcmae_data::PackOptions::default(), &mut |_| {}).unwrap();
     for (name, place, workers) in [("moved", moved, 3), ("packed", packed, 2)] {
         config.name = name.into();
         config.data = source.clone();
