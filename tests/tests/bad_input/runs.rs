@@ -275,12 +275,6 @@ pub(super) const A_CHANGED_CONFIG_LISTS_WHAT_DIFFERS: Group = Group {
             ],
         },
         Case {
-            what: "a key that was not set before",
-            setup: trained,
-            args: &["pretrain", "tiny.toml", "--set", "data.dataset=elpv"],
-            says: &["`data.dataset` was not set, is \"elpv\""],
-        },
-        Case {
             what: "fewer epochs",
             setup: trained,
             args: &["pretrain", "tiny.toml", "--set", "schedule.epochs=2"],

@@ -116,6 +116,7 @@ fn analyze(args: &Args, weights: &Path, name: String) -> Result<Network> {
         picture: args.picture.clone(),
     };
     let analysis: Analysis = inference.analyze(&options)?;
+    args.read.tell(weights, &inference);
     tell_unreadable(&analysis.unreadable);
     let file = args
         .output

@@ -45,6 +45,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
     let (inference, files) = args.pictures.open()?;
     Embedding::check_output(&args.output, level)?;
     let embedding = inference.embed(files, level)?;
+    args.pictures.tell(&inference);
     embedding.write(&args.output)?;
     tell_unreadable(&embedding.unreadable);
     let shapes = embedding

@@ -38,9 +38,10 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
     let inference = args.weights.open()?;
     let split = args.split.as_ref().unwrap_or(&inference.config.test_split);
     let (dataset, note) = inference.labelled(split)?;
-    note.iter().for_each(|note| eprintln!("note: {note}"));
     output::folder(&args.output)?;
     let evaluation = inference.evaluate(&dataset)?;
+    args.weights.tell(&inference);
+    note.iter().for_each(|note| eprintln!("note: {note}"));
     tell_unreadable(&evaluation.unreadable);
     Measured::new(&inference, dataset.origin(), split)?
         .write(&args.output.join("report.json"), &evaluation)?;

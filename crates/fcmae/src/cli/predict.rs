@@ -38,8 +38,12 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
     let (inference, files) = args.pictures.open()?;
     let format = if args.json { Format::Json } else { args.format };
     let top = (args.top as usize).min(inference.class_names.len());
-    let mut has_header = false;
+    let (mut has_header, mut is_told) = (false, false);
     let done = inference.predict(files, |result| {
+        if result.is_ok() && !is_told {
+            is_told = true;
+            args.pictures.tell(&inference);
+        }
         if format == Format::Csv && !has_header {
             has_header = true;
             output::part(&csv_line(&header(&inference, top))?)?;

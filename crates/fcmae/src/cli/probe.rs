@@ -37,6 +37,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
     };
     let folder = args.output.clone().unwrap_or_else(default);
     let report = inference.probe(&folder)?;
+    args.weights.tell(&inference);
     tell_unreadable(&report.unreadable);
     let split = &inference.config.test_split;
     Measured::new(&inference, &report.data, split)?.write(&folder.join("probe.json"), &report)?;

@@ -24,7 +24,7 @@ pub(super) struct ReadArgs {
 }
 
 impl ReadArgs {
-    /// Opens weights, on other images than theirs where `data` names them, and tells what a user should know of them.
+    /// Opens weights, on other images than theirs where `data` names them.
     pub(super) fn open(&self, weights: &Path, data: Option<&str>) -> Result<Inference> {
         let options = ReadOptions {
             ema: self.ema,
@@ -33,6 +33,14 @@ impl ReadArgs {
         let classes = self.classes.as_deref().map(class_names).transpose()?;
         let set: Vec<String> = classes.into_iter().chain(self.set.iter().cloned()).collect();
         let inference = Inference::open_with(weights, &options, &set)?;
+        Ok(match data {
+            Some(data) => inference.with_data(data),
+            None => inference,
+        })
+    }
+
+    /// Tells what a user should know of weights that are being used; an error before it stands alone.
+    pub(super) fn tell(&self, weights: &Path, inference: &Inference) {
         for note in &inference.notes {
             eprintln!("note: {}", one_line(note));
         }
@@ -48,10 +56,6 @@ impl ReadArgs {
                 best.display()
             );
         }
-        Ok(match data {
-            Some(data) => inference.with_data(data),
-            None => inference,
-        })
     }
 }
 
@@ -86,9 +90,14 @@ pub(super) struct WeightsArgs {
 }
 
 impl WeightsArgs {
-    /// Opens the weights and tells what a user should know of them.
+    /// Opens the weights.
     pub(super) fn open(&self) -> Result<Inference> {
         self.read.open(&self.weights, self.data.as_deref())
+    }
+
+    /// [`ReadArgs::tell`].
+    pub(super) fn tell(&self, inference: &Inference) {
+        self.read.tell(&self.weights, inference);
     }
 }
 
@@ -120,6 +129,11 @@ impl PicturesArgs {
             }
         }
         Ok((inference, files))
+    }
+
+    /// [`ReadArgs::tell`].
+    pub(super) fn tell(&self, inference: &Inference) {
+        self.read.tell(&self.weights, inference);
     }
 }
 
