@@ -56,7 +56,7 @@ fn a_run_is_stopped_while_a_server_stalls() {
 fn a_run_goes_on_when_the_server_is_back() {
     let place = Place::new();
     let server = serve(&place, 1);
-    let args = args(&server, "0.3");
+    let args = args(&server, "5");
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let ran = place.run(&args).ended(1);
     assert_eq!(ran.stderr.lines().count(), 1, "{ran:?}");

@@ -111,6 +111,8 @@ pub enum DataError {
         url: String,
         /// The last of what went wrong.
         problem: String,
+        /// Whether it will be no better later: a wrong address, say.
+        is_lasting: bool,
     },
     /// Whoever wanted it has given up, or another image has failed for good.
     #[error("stopped")]

@@ -169,7 +169,8 @@ pub fn read_weights_with(path: impl AsRef<Path>, options: &ReadOptions) -> Resul
     }
     let mut notes = plan.notes;
     let mut metadata = source.contents.metadata.clone();
-    preprocessing::read_beside(&file, plan.naming, &mut metadata, &mut notes)?;
+    let kind = (plan.naming, plan.architecture.in_chans);
+    preprocessing::read_beside(&file, kind, &mut metadata, &mut notes)?;
     Ok(Weights {
         format: source.contents.format,
         naming: plan.naming,

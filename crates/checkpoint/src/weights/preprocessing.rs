@@ -145,21 +145,29 @@ impl fmt::Display for Preprocessing {
 /// A file that is there and cannot be understood.
 pub(super) fn read_beside(
     file: &Path,
-    naming: Naming,
+    (naming, channels): (Naming, usize),
     metadata: &mut Metadata,
     notes: &mut Vec<String>,
 ) -> Result<(), CheckpointError> {
     let found = match naming {
         Naming::HuggingFace => {
             hugging_face::read_config(file, metadata, notes);
-            beside::<Preprocessor>(file, "preprocessor_config.json")?.map(Beside::from)
+            beside::<Preprocessor>(file, "preprocessor_config.json")?.map(|found| found.of(channels))
         }
-        Naming::Timm => beside::<Hub>(file, "config.json")?.map(Beside::from),
+        Naming::Timm => beside::<Hub>(file, "config.json")?.map(Hub::of),
         _ => None,
     };
-    let Some(found) = found else {
+    let Some(mut found) = found else {
         return Ok(());
     };
+    // timm keeps the statistics of three channels beside a stem of one.
+    let fits = |numbers: &Option<Vec<f64>>| numbers.as_ref().is_none_or(|numbers| numbers.len() == channels);
+    if !fits(&found.mean) || !fits(&found.std) {
+        (found.mean, found.std) = (None, None);
+        notes.push(format!(
+            "the mean and deviation beside the weights are not of {channels} channel(s): they are not used"
+        ));
+    }
     let values = [
         (IMAGE_SIZE, json!(found.image_size)),
         (CROP_PCT, json!(found.crop_pct)),
@@ -206,8 +214,25 @@ struct Preprocessor {
     crop_pct: Option<f64>,
     resample: Option<u8>,
     do_normalize: Option<bool>,
-    image_mean: Option<Vec<f64>>,
-    image_std: Option<Vec<f64>>,
+    image_mean: Option<Numbers>,
+    image_std: Option<Numbers>,
+}
+
+/// One number for all channels, or one for each.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Numbers {
+    One(f64),
+    Each(Vec<f64>),
+}
+
+impl Numbers {
+    fn of(self, channels: usize) -> Vec<f64> {
+        match self {
+            Numbers::One(number) => vec![number; channels],
+            Numbers::Each(numbers) => numbers,
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -216,19 +241,22 @@ enum Size {
     Side(usize),
     Shortest { shortest_edge: usize },
     Both { height: usize, width: usize },
+    Other {},
 }
 
-impl From<Preprocessor> for Beside {
-    fn from(found: Preprocessor) -> Beside {
-        let plain = |value: f64| found.image_mean.as_ref().map(|mean| vec![value; mean.len()]);
+impl Preprocessor {
+    fn of(self, channels: usize) -> Beside {
+        let found = self;
+        let numbers = |numbers: Option<Numbers>| numbers.map(|numbers| numbers.of(channels));
         let (mean, std) = match found.do_normalize {
-            Some(false) => (plain(0.0), plain(1.0)),
-            _ => (found.image_mean, found.image_std),
+            Some(false) => (Some(vec![0.0; channels]), Some(vec![1.0; channels])),
+            _ => (numbers(found.image_mean), numbers(found.image_std)),
         };
         Beside {
-            image_size: found.size.map(|size| match size {
-                Size::Side(side) | Size::Shortest { shortest_edge: side } => [side; 2],
-                Size::Both { height, width } => [height, width],
+            image_size: found.size.and_then(|size| match size {
+                Size::Side(side) | Size::Shortest { shortest_edge: side } => Some([side; 2]),
+                Size::Both { height, width } => Some([height, width]),
+                Size::Other {} => None, // it says nothing of a square
             }),
             crop_pct: found.crop_pct,
             mean,
@@ -247,7 +275,7 @@ impl From<Preprocessor> for Beside {
 #[serde(default)]
 struct Hub {
     label_names: Option<Vec<String>>,
-    pretrained_cfg: PretrainedCfg,
+    pretrained_cfg: Option<PretrainedCfg>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -262,15 +290,15 @@ struct PretrainedCfg {
     label_names: Option<Vec<String>>,
 }
 
-impl From<Hub> for Beside {
-    fn from(found: Hub) -> Beside {
-        let of = found.pretrained_cfg;
+impl Hub {
+    fn of(self) -> Beside {
+        let (found, of) = (self.label_names, self.pretrained_cfg.unwrap_or_default());
         Beside {
             image_size: of.input_size.map(|[_, height, width]| [height, width]),
             crop_pct: of.crop_pct,
             mean: of.mean,
             std: of.std,
-            class_names: found.label_names.or(of.label_names),
+            class_names: found.or(of.label_names),
             interpolation: of.interpolation.filter(|name| name != "bicubic"),
         }
     }
@@ -282,7 +310,10 @@ mod tests {
 
     use super::*;
 
-    fn read(naming: Naming, files: &[(&str, &str)]) -> Result<(Metadata, Vec<String>), CheckpointError> {
+    fn read(
+        naming: (Naming, usize),
+        files: &[(&str, &str)],
+    ) -> Result<(Metadata, Vec<String>), CheckpointError> {
         let folder = tempfile::tempdir().unwrap();
         for (name, text) in files {
             fs::write(folder.path().join(name), text).unwrap();
@@ -307,7 +338,7 @@ mod tests {
         ] {
             let files = [("preprocessor_config.json", text(size))];
             let files = files.each_ref().map(|(name, text)| (*name, text.as_str()));
-            let (metadata, notes) = read(Naming::HuggingFace, &files).unwrap();
+            let (metadata, notes) = read((Naming::HuggingFace, 1), &files).unwrap();
             assert_eq!(metadata[IMAGE_SIZE], expected);
             assert_eq!(
                 (&*metadata[CROP_PCT], &*metadata[MEAN], &*metadata[STD]),
@@ -315,14 +346,14 @@ mod tests {
             );
             assert!(notes[0].contains("PIL's filter 2"), "{notes:?}");
         }
-        let raw = r#"{"do_normalize": false, "image_mean": [0.5, 0.5, 0.5], "image_std": [0.2, 0.2, 0.2]}"#;
-        let (metadata, _) = read(Naming::HuggingFace, &[("preprocessor_config.json", raw)]).unwrap();
+        let raw = r#"{"do_normalize": false}"#;
+        let (metadata, _) = read((Naming::HuggingFace, 3), &[("preprocessor_config.json", raw)]).unwrap();
         assert_eq!(
             (&*metadata[MEAN], &*metadata[STD]),
             ("[0.0,0.0,0.0]", "[1.0,1.0,1.0]")
         );
         assert_eq!(
-            read(Naming::HuggingFace, &[]).unwrap(),
+            read((Naming::HuggingFace, 3), &[]).unwrap(),
             (Metadata::new(), Vec::new())
         );
     }
@@ -332,7 +363,7 @@ mod tests {
         let text = r#"{"architecture": "convnextv2_atto", "label_names": ["cat", "dog"], "pretrained_cfg":
             {"input_size": [3, 288, 288], "crop_pct": 0.95, "interpolation": "bicubic", "mean": [0.1, 0.2, 0.3],
              "std": [1, 1, 1], "tag": "fcmae"}}"#;
-        let (metadata, notes) = read(Naming::Timm, &[("config.json", text)]).unwrap();
+        let (metadata, notes) = read((Naming::Timm, 3), &[("config.json", text)]).unwrap();
         assert_eq!(
             (&*metadata[IMAGE_SIZE], &*metadata[CROP_PCT]),
             ("[288,288]", "0.95")
@@ -343,7 +374,24 @@ mod tests {
         );
         assert!(notes.is_empty(), "{notes:?}");
         assert_eq!(
-            read(Naming::Reference, &[("config.json", text)]).unwrap().0,
+            read((Naming::Reference, 3), &[("config.json", text)]).unwrap().0,
+            Metadata::new()
+        );
+    }
+
+    #[test]
+    fn what_says_less_or_fits_badly_is_done_without() {
+        let text = r#"{"size": {"longest_edge": 9}, "image_mean": 0.5, "image_std": 0.25}"#;
+        let (metadata, _) = read((Naming::HuggingFace, 3), &[("preprocessor_config.json", text)]).unwrap();
+        assert_eq!(&*metadata[MEAN], "[0.5,0.5,0.5]");
+        assert!(!metadata.contains_key(IMAGE_SIZE));
+        let text = r#"{"pretrained_cfg": {"mean": [0.1, 0.2, 0.3], "std": [1, 1, 1], "crop_pct": 0.9}}"#;
+        let (metadata, notes) = read((Naming::Timm, 1), &[("config.json", text)]).unwrap();
+        assert!(!metadata.contains_key(MEAN) && metadata.contains_key(CROP_PCT));
+        assert!(notes[0].contains("not of 1 channel(s)"), "{notes:?}");
+        let text = r#"{"pretrained_cfg": null}"#;
+        assert_eq!(
+            read((Naming::Timm, 3), &[("config.json", text)]).unwrap().0,
             Metadata::new()
         );
     }
@@ -356,7 +404,11 @@ mod tests {
                 "preprocessor_config.json",
                 r#"{"image_mean": "grey"}"#,
             ),
-            (Naming::HuggingFace, "preprocessor_config.json", r#"{"size": -3}"#),
+            (
+                Naming::HuggingFace,
+                "preprocessor_config.json",
+                r#"{"crop_pct": []}"#,
+            ),
             (Naming::HuggingFace, "preprocessor_config.json", "{"),
             (
                 Naming::Timm,
@@ -364,7 +416,7 @@ mod tests {
                 r#"{"pretrained_cfg": {"input_size": [1e99, 2, 3]}}"#,
             ),
         ] {
-            let error = read(naming, &[(name, text)]).unwrap_err().to_string();
+            let error = read((naming, 3), &[(name, text)]).unwrap_err().to_string();
             assert!(error.contains(name) && !error.contains('\n'), "{error}");
         }
     }

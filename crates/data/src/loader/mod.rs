@@ -77,8 +77,8 @@ impl Batch {
 ///
 /// Where a server stays away, the batches in the making end with that error, whichever image met it first.
 ///
-/// Dropping the loader stops and joins its threads, but waits for no server: threads that a server keeps waiting
-/// longer than a second end by themselves, at the latest after `data.http_timeout_s`.
+/// Dropping the loader stops and joins its threads, but for no longer than a second: threads that a server keeps waiting
+/// end by themselves, when it answers or has been silent for `data.http_timeout_s`.
 ///
 /// ```no_run
 /// use std::sync::Arc;

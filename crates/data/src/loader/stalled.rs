@@ -31,7 +31,7 @@ const NEVER: Duration = Duration::from_secs(3600);
 #[test]
 fn a_server_that_stays_away_is_waited_for_by_one_image() {
     for on_error in [OnError::Error, OnError::Skip] {
-        let (server, mut loader) = stalled(Duration::from_millis(50), on_error);
+        let (server, mut loader) = stalled(Duration::from_secs(1), on_error);
         let error = loader.next().unwrap().unwrap_err();
         assert!(
             matches!(&error, DataError::Fetch { url, .. } if *url == server.url()),

@@ -22,6 +22,8 @@ pub(super) struct Writer {
     open: Option<Open>,
     /// Left out since the last shard was finished.
     left_out: Vec<String>,
+    /// Whether one of these could not be read, which may pass and leaves no mark on the file: its shard is made anew.
+    may_pass: bool,
     journal: Journal,
 }
 
@@ -67,6 +69,7 @@ impl Writer {
             shard_bytes,
             open: None,
             left_out: Vec::new(),
+            may_pass: false,
             journal: Journal {
                 how,
                 shards: Vec::new(),
@@ -140,9 +143,11 @@ impl Writer {
     }
 
     /// Passes over an image.
-    pub(super) fn leave_out(&mut self, problem: String, told: &mut dyn FnMut(PackNews)) {
+    pub(super) fn leave_out(&mut self, error: &DataError, told: &mut dyn FnMut(PackNews)) {
+        let problem = error.to_string();
         told(PackNews::LeftOut { problem: &problem });
         self.left_out.push(problem);
+        self.may_pass |= matches!(error, DataError::Read { .. });
     }
 
     /// Finishes the open shard, as the next one begins with the row `next`.
@@ -171,7 +176,7 @@ impl Writer {
             resized: open.resized,
             left_out: std::mem::take(&mut self.left_out),
             next,
-            mark,
+            mark: mark.filter(|_| !std::mem::take(&mut self.may_pass)),
         });
         self.journal.write(&self.staging).map_err(failed)?;
         self.tell_of_last(false, told);
@@ -196,16 +201,19 @@ impl Writer {
         told: &mut dyn FnMut(PackNews),
     ) -> Result<Packed, DataError> {
         self.close(rows, mark, told)?;
-        let shards = std::mem::take(&mut self.journal.shards);
-        if shards.is_empty() {
+        if self.journal.shards.is_empty() {
             return Err(DataError::BadOutput {
                 path: self.out.clone(),
                 problem: format!("would be empty: none of the {rows} images can be used"),
             });
         }
-        fs::remove_file(self.staging.join(Journal::FILE))
+        if let Err(error) = fs::remove_file(self.staging.join(Journal::FILE))
             .and_then(|()| fs::rename(&self.staging, &self.out))
-            .map_err(|error| failed(&self.out, &error))?;
+        {
+            let _ = self.journal.write(&self.staging); // the shards are whole, and wait for the next call
+            return Err(failed(&self.out, &error));
+        }
+        let shards = std::mem::take(&mut self.journal.shards);
         let left_out = shards.iter().flat_map(|shard| &shard.left_out);
         Ok(Packed {
             shards: (0..shards.len())

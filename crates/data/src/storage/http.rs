@@ -62,6 +62,7 @@ pub(crate) struct Remote {
     url: String,
     bytes: u64,
     stamp: String,
+    modified: Option<Modified>,
 }
 
 /// Two are equal when they are the same version of the same file.
@@ -79,6 +80,7 @@ struct Answer {
     /// Length of the whole file.
     total: u64,
     stamp: String,
+    modified: Option<Modified>,
 }
 
 /// Why a request brought nothing.
@@ -112,34 +114,13 @@ impl Client {
             url: url.to_owned(),
             bytes: first.total,
             stamp: first.stamp.clone(),
+            modified: first.modified,
         };
         Ok((remote, first.total, first.stamp))
     }
 
-    /// All bytes of the file at `url`; `None` where there is none that is served, or it has more than `most`.
-    pub(super) fn fetch(&self, url: &str, most: u64, halt: &Halt) -> Result<Option<Vec<u8>>, DataError> {
-        let answer = self.ask_again(url, 0, most, halt)?;
-        Ok(answer
-            .ok()
-            .filter(|answer| answer.total <= most)
-            .map(|answer| answer.bytes))
-    }
-
-    /// An answer, or an error that names the address.
+    /// Asks until there is an answer, the trouble lasts, the attempts are used up, or nobody wants an answer any more.
     fn persist(&self, url: &str, offset: u64, len: u64, halt: &Halt) -> Result<Answer, DataError> {
-        let answer = self.ask_again(url, offset, len, halt)?;
-        answer.map_err(|problem| failed(url, problem))
-    }
-
-    /// Asks until there is an answer, the trouble lasts (then it is the inner error), the attempts are used up, or
-    /// nobody wants an answer any more.
-    fn ask_again(
-        &self,
-        url: &str,
-        offset: u64,
-        len: u64,
-        halt: &Halt,
-    ) -> Result<Result<Answer, String>, DataError> {
         let attempts = self.retry.attempts.max(1);
         let mut last = String::new();
         for attempt in 0..attempts {
@@ -147,13 +128,13 @@ impl Client {
                 return Err(DataError::Stopped);
             }
             match self.ask(url, offset, len) {
-                Ok(answer) => return Ok(Ok(answer)),
-                Err(Trouble::Lasting(problem)) => return Ok(Err(problem)),
+                Ok(answer) => return Ok(answer),
+                Err(Trouble::Lasting(problem)) => return Err(failed(url, problem, true)),
                 Err(Trouble::Passing(problem)) => last = problem,
             }
         }
         let problem = format!("{last}; gave up after {attempts} attempt(s) (`data.http_attempts`)");
-        Err(failed(url, problem))
+        Err(failed(url, problem, false))
     }
 
     fn ask(&self, url: &str, offset: u64, len: u64) -> Result<Answer, Trouble> {
@@ -177,14 +158,23 @@ impl Client {
             let problem = format!("the connection was cut after {} of {len} bytes", bytes.len());
             return Err(Trouble::Passing(problem));
         }
-        Ok(Answer { bytes, total, stamp })
+        let modified = modified(&response);
+        Ok(Answer {
+            bytes,
+            total,
+            stamp,
+            modified,
+        })
     }
 }
 
 impl Remote {
-    /// What lies beside it at `url`, as [`Client::fetch`] gives it.
-    pub(super) fn fetch(&self, url: &str, most: u64, halt: &Halt) -> Result<Option<Vec<u8>>, DataError> {
-        self.client.fetch(url, most, halt)
+    /// All bytes of the file at `url`, which describes this one: `None` where the server gives none, one of more than
+    /// `most` bytes, or one that may be older. It can be done without, so it is asked for once.
+    pub(super) fn fetch_beside(&self, url: &str, most: u64) -> Option<Vec<u8>> {
+        let answer = self.client.ask(url, 0, most).ok()?;
+        let is_newer = self.modified.is_some() && answer.modified >= self.modified;
+        (is_newer && answer.total <= most).then_some(answer.bytes)
     }
 
     /// The bytes `offset..offset + len`.
@@ -194,21 +184,34 @@ impl Remote {
         }
         let answer = self.client.persist(&self.url, offset, len, halt)?;
         if (answer.total, &answer.stamp) != (self.bytes, &self.stamp) {
-            return Err(DataError::Fetch {
-                url: self.url.clone(),
-                problem: "the file on the server has changed since this run listed it; start the run again"
-                    .to_owned(),
-            });
+            let problem = "the file on the server has changed since this run listed it; start the run again";
+            return Err(failed(&self.url, problem.to_owned(), false));
         }
         Ok(answer.bytes)
     }
 }
 
-fn failed(url: &str, problem: String) -> DataError {
+fn failed(url: &str, problem: String, is_lasting: bool) -> DataError {
     DataError::Fetch {
         url: url.to_owned(),
         problem,
+        is_lasting,
     }
+}
+
+/// Year, month, day and clock of a server's `Last-Modified`, as `Sun, 06 Nov 1994 08:49:37 GMT`.
+type Modified = (u16, usize, u8, String);
+
+fn modified(response: &Response<Body>) -> Option<Modified> {
+    const MONTHS: [&str; 12] = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
+    let text = header(response, "last-modified")?;
+    let mut parts = text.split_once(", ")?.1.split(' ');
+    let day = parts.next()?.parse().ok()?;
+    let month = parts.next()?;
+    let month = MONTHS.iter().position(|name| *name == month)?;
+    Some((parts.next()?.parse().ok()?, month, day, parts.next()?.to_owned()))
 }
 
 fn check_status(status: StatusCode) -> Result<(), Trouble> {

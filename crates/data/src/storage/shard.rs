@@ -59,18 +59,13 @@ impl Shard {
         &self.name
     }
 
-    /// The file beside it that has this ending instead of `.tar`; `None` where there is none, it is older than the shard
-    /// (as far as that can be told), or has more than `most` bytes.
-    pub(crate) fn read_beside(
-        &self,
-        ending: &str,
-        most: u64,
-        halt: &Halt,
-    ) -> Result<Option<Vec<u8>>, DataError> {
-        match (neighbour(&self.name, ending), &self.remote) {
-            (None, _) => Ok(None),
-            (Some(name), Some(remote)) => remote.fetch(&name, most, halt),
-            (Some(name), None) => Ok(read_newer(&name, &self.name, most)),
+    /// The file beside it that has this ending instead of `.tar`; `None` where there is none, it may be older than the
+    /// shard, or has more than `most` bytes.
+    pub(crate) fn read_beside(&self, ending: &str, most: u64) -> Option<Vec<u8>> {
+        let name = neighbour(&self.name, ending)?;
+        match &self.remote {
+            Some(remote) => remote.fetch_beside(&name, most),
+            None => read_newer(&name, &self.name, most),
         }
     }
 

@@ -18,7 +18,7 @@ pub(crate) enum Mood {
     Missing,
     /// With the whole file.
     Whole,
-    /// With the range, as another version of the file.
+    /// With the range, as another and newer version of the file.
     Changed,
     /// With half of the range; then the connection ends.
     Cut,
@@ -122,9 +122,9 @@ fn answer(
 fn respond(mut stream: TcpStream, file: &[u8], (first, end): (usize, usize), mood: Mood) -> io::Result<()> {
     let part = &file[first..end];
     let version = match mood {
-        Mood::Changed => "ETag: \"two\"\r\n",
+        Mood::Changed => "ETag: \"two\"\r\nLast-Modified: Mon, 07 Nov 2022 08:49:37 GMT\r\n",
         Mood::Unversioned => "",
-        _ => "ETag: \"one\"\r\n",
+        _ => "ETag: \"one\"\r\nLast-Modified: Sun, 06 Nov 2022 08:49:37 GMT\r\n",
     };
     let head = format!(
         "HTTP/1.1 206 Partial Content\r\nContent-Length: {}\r\nContent-Range: bytes {first}-{}/{}\r\n\

@@ -134,7 +134,7 @@ fn run_pack(args: &PackArgs) -> Result<Outcome> {
     let packed = packed.map_err(|error| match (finished, anyhow::Error::new(error)) {
         (0, error) => error,
         (_, error) => error.context(format!(
-            "broken off with {finished} shards finished, which the same command goes on from"
+            "broken off after {finished} finished shards; the same command goes on from those that are still good"
         )),
     })?;
     let (images, bytes, left_out) = (packed.images, packed.bytes, &packed.left_out);

@@ -44,6 +44,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
     note.iter().for_each(|note| eprintln!("note: {note}"));
     tell_unreadable(&evaluation.unreadable);
     Measured::new(&inference, dataset.origin(), split)?
+        .with_classes(note)
         .write(&args.output.join("report.json"), &evaluation)?;
     let matrix = match &evaluation.report {
         EvaluationReport::SingleLabel(report) => report.confusion.as_ref(),

@@ -35,9 +35,15 @@ fn is_input(error: &(dyn Error + 'static)) -> bool {
         || error.is::<ReportError>()
 }
 
-/// A server that fails is nobody's input: the same command may go better later.
+/// A server that fails for a while is nobody's input: the same command may go better later.
 fn is_bad_data(error: &DataError) -> bool {
-    !matches!(error, DataError::Fetch { .. })
+    !matches!(
+        error,
+        DataError::Fetch {
+            is_lasting: false,
+            ..
+        }
+    )
 }
 
 /// The error and its causes in one message; a cause that the message before it already tells is left out.
@@ -107,11 +113,14 @@ mod tests {
         assert_eq!(code(&input().context("while preparing")), 2);
         assert_eq!(code(&anyhow::anyhow!("the loss is NaN")), 1);
         assert_eq!(code(&DataError::NoSource.into()), 2);
-        let fetch = DataError::Fetch {
-            url: "https://127.0.0.1/a.tar".to_owned(),
-            problem: "timeout".to_owned(),
-        };
-        assert_eq!(code(&anyhow::Error::new(fetch).context("step 3")), 1);
+        for (is_lasting, expected) in [(false, 1), (true, 2)] {
+            let fetch = DataError::Fetch {
+                url: "https://127.0.0.1/a.tar".to_owned(),
+                problem: "timeout".to_owned(),
+                is_lasting,
+            };
+            assert_eq!(code(&anyhow::Error::new(fetch).context("step 3")), expected);
+        }
         assert_eq!(
             code(&fcmae::config::load("no/such/file.toml", &[]).unwrap_err().into()),
             2

@@ -15,6 +15,9 @@ pub(super) struct Measured {
     sha256: String,
     data: PathBuf,
     split: String,
+    /// How classes were assigned to outputs, where their names do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    classes: Option<String>,
     settings: InferenceConfig,
     /// Of this program.
     version: String,
@@ -42,9 +45,16 @@ impl Measured {
             sha256: sha256_file(&inference.file)?,
             data: data.to_owned(),
             split: split.to_owned(),
+            classes: None,
             settings: inference.config.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         })
+    }
+
+    /// With how classes were assigned to outputs, where their names do not say.
+    pub(super) fn with_classes(mut self, classes: Option<String>) -> Measured {
+        self.classes = classes;
+        self
     }
 
     /// Writes `report` as JSON, and says so where it takes the place of measures of something else.

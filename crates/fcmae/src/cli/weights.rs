@@ -62,6 +62,7 @@ impl ReadArgs {
 /// The names of a file as the setting that they are.
 fn class_names(file: &Path) -> Result<String> {
     let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
+    let text = text.trim_start_matches('\u{feff}'); // as editors of Windows begin a file
     let names: Vec<&str> = text
         .lines()
         .map(str::trim)

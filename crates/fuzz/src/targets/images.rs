@@ -115,7 +115,11 @@ fn read(input: &Input) -> Verdict {
             Color::Rgb
         },
         max_pixels: MAX_PIXELS,
-        jpeg: JpegDecoder::Zune,
+        jpeg: if JpegDecoder::Turbo.is_available() && input.number % 2 == 1 {
+            JpegDecoder::Turbo
+        } else {
+            JpegDecoder::Zune
+        },
     };
     if input.number.is_multiple_of(8) {
         look(input)?;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use fcmae_checkpoint::{Metadata, Tensors, read_json};
+use fcmae_data::LabelKind;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{FinetuneConfig, Metric, SelectionConfig};
@@ -63,8 +64,17 @@ fn folder(is_ema: bool) -> &'static str {
 }
 
 /// What a checkpoint says was found.
-pub(super) fn read(checkpoint: &Path) -> Result<Finetuned> {
-    Ok(read_json(checkpoint.join(FILE))?)
+pub(super) fn read(checkpoint: &Path, kind: LabelKind) -> Result<Finetuned> {
+    let mut found: Finetuned = read_json(checkpoint.join(FILE))?;
+    if kind == LabelKind::MultiLabel {
+        let bests = [&mut found.best, &mut found.best_ema].into_iter().flatten();
+        let newest = [&mut found.val, &mut found.val_ema].into_iter().flatten();
+        for measures in bests.map(|best| &mut best.measures).chain(newest) {
+            // what older versions called so
+            measures.label_accuracy = measures.label_accuracy.or(measures.top1.take());
+        }
+    }
+    Ok(found)
 }
 
 /// Compares weights, and keeps the best.
@@ -209,6 +219,20 @@ mod tests {
         assert!(height(Metric::Loss, &b) > height(Metric::Loss, &a));
         assert_eq!(height(Metric::Auroc, &a), None);
         assert_eq!(height(Metric::MacroF1, &a), Some(0.5));
+    }
+
+    /// Else nothing would ever seem better than the share of right decisions, of which most are easy.
+    #[test]
+    fn accuracy_of_an_older_version_is_not_taken_for_precision() {
+        let folder = tempfile::tempdir().unwrap();
+        let text =
+            r#"{"best": {"epoch": 1, "step": 2, "measures": {"loss": 0.1, "top1": 0.95, "macro_f1": 0.3}}}"#;
+        std::fs::write(folder.path().join(FILE), text).unwrap();
+        let measures = |kind| read(folder.path(), kind).unwrap().best.unwrap().measures;
+        let several = measures(LabelKind::MultiLabel);
+        assert_eq!((several.top1, several.label_accuracy), (None, Some(0.95)));
+        assert_eq!(height(Metric::Top1, &several), None);
+        assert_eq!(measures(LabelKind::Class).top1, Some(0.95));
     }
 
     #[test]

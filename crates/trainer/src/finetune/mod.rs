@@ -231,7 +231,7 @@ impl Task for Finetuning {
         if let Some(ema) = &self.ema {
             ema.load(&checkpoint.join(ema::FILE))?;
         }
-        self.choice.found = best::read(checkpoint)?;
+        self.choice.found = best::read(checkpoint, self.config.labels.kind)?;
         Ok(())
     }
 
@@ -269,7 +269,7 @@ impl Task for Finetuning {
 
     fn summarise(config: &FinetuneConfig, checkpoint: Option<&Path>, summary: &mut Summary) -> Result<()> {
         if let Some(checkpoint) = checkpoint {
-            let found = best::read(checkpoint)?;
+            let found = best::read(checkpoint, config.labels.kind)?;
             summary.finetuned = Some(found.with_files(&config.run_folder()));
         }
         Ok(())

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use anyhow::{Context, Result};
 use fcmae_analysis::{ClassificationReport, MultiLabelReport, Scores};
-use fcmae_data::{DataConfig, Dataset, LabelConfig, LabelKind};
+use fcmae_data::{DataConfig, DataError, Dataset, LabelConfig, LabelKind};
 use serde::Serialize;
 
 use super::network::Inference;
@@ -34,9 +34,9 @@ pub enum EvaluationReport {
 }
 
 impl Inference {
-    /// The labelled images of `split`, classes in the order of the outputs; and a sentence where that order was guessed:
-    /// classes that have nothing to do with the names of the outputs, but are as many, are taken in their own order, as
-    /// timm and the reference take folders such as `n01440764`.
+    /// The labelled images of `split`, classes in the order of the outputs; and a sentence where that order is a
+    /// convention: numbers and WordNet's (`n01440764`), as many as there are outputs, stand for the outputs in their own
+    /// order, as for timm and the reference.
     ///
     /// # Errors
     /// Images without labels; classes that the weights do not know.
@@ -60,13 +60,14 @@ impl Inference {
                 self.check_classes(&dataset)?;
                 return Ok((dataset, None));
             }
+            Err(refused @ DataError::Fetch { .. }) => return Err(refused.into()),
             Err(refused) => refused,
         };
         match Dataset::open_labelled(&data, &named(&[])) {
-            Ok(dataset) if self.are_others(dataset.class_names()) => {
+            Ok(dataset) if self.are_numbers(dataset.class_names()) => {
                 let note = format!(
-                    "the classes of {} are not called as the outputs are; there are {} of both, so they are taken in \
-                     their order, {:?} as {:?}",
+                    "the classes of {} are numbers; there are {} of them and of the outputs, so they are taken in their \
+                     order, {:?} as {:?}",
                     dataset.origin().display(),
                     self.class_names.len(),
                     dataset.class_names()[0],
@@ -78,12 +79,15 @@ impl Inference {
         }
     }
 
-    /// Whether `classes` are as many as the outputs and share no name with them.
-    fn are_others(&self, classes: &[String]) -> bool {
+    /// Whether `classes` are as many numbers as there are outputs, and no output is called by one of them.
+    fn are_numbers(&self, classes: &[String]) -> bool {
+        let is_number = |name: &String| {
+            let digits = name.strip_prefix('n').unwrap_or(name);
+            !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+        };
         let ours: HashSet<&String> = self.class_names.iter().collect();
-        !classes.is_empty()
-            && classes.len() == self.class_names.len()
-            && !classes.iter().any(|name| ours.contains(name))
+        let is_alone = |name: &String| is_number(name) && !ours.contains(name);
+        !classes.is_empty() && classes.len() == self.class_names.len() && classes.iter().all(is_alone)
     }
 
     /// Numbers stand for names only where there are as many.

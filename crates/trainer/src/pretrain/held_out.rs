@@ -80,13 +80,14 @@ impl HeldOutImages {
         let count = count.min(self.dataset.len());
         let indices = (0..count).map(|i| i * self.dataset.len() / count);
         // An image that training may leave out is left out of the picture.
-        let readable: Vec<_> = indices
-            .filter_map(|index| match self.dataset.load(index) {
-                Ok(image) => Some(Ok((self.dataset.samples()[index].id, image))),
-                Err(error @ DataError::Fetch { .. }) => Some(Err(error)),
-                Err(_) => None,
-            })
-            .collect();
+        let mut readable = Vec::new();
+        for index in indices {
+            match self.dataset.load(index) {
+                Ok(image) => readable.push(Ok((self.dataset.samples()[index].id, image))),
+                Err(error @ DataError::Fetch { .. }) => return Err(error.into()),
+                Err(_) => {}
+            }
+        }
         if readable.is_empty() {
             return Ok(Vec::new());
         }

@@ -340,6 +340,7 @@ fn continued<C: RunConfig>(
     }
     Ok(State {
         ended_early: before.ended_early && !changes.patience,
+        data: now.data, // the same images, or what was warned of
         machine: now.machine,
         config: now.config,
         ..before

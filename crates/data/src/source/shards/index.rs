@@ -83,9 +83,7 @@ fn full_name(shard: &Shard) -> String {
 
 /// Those of the index beside `shard`, if it fits.
 fn beside(shard: &Shard, halt: &Halt) -> Result<Option<Vec<Sample>>, DataError> {
-    let bytes = shard
-        .read_beside(BESIDE, LONGEST_INDEX, halt)?
-        .unwrap_or_default();
+    let bytes = shard.read_beside(BESIDE, LONGEST_INDEX).unwrap_or_default();
     let text = std::str::from_utf8(&bytes).unwrap_or_default();
     let Some(samples) = parse(text, "", "", shard).filter(|samples| is_plausible(samples, shard)) else {
         return Ok(None);

@@ -103,13 +103,16 @@ fn an_index_beside_a_shard_saves_its_headers() {
     let (_folder, path) = shard(&bytes);
     lay_beside(&path).unwrap();
     let index = std::fs::read(path.with_extension(BESIDE)).unwrap();
-    let listed = |index: Option<Vec<u8>>| {
-        let server = Server::start_with_index(bytes.clone(), index, vec![]);
+    let listed = |index: Option<Vec<u8>>, mood: Mood| {
+        let server = Server::start_with_index(bytes.clone(), index, vec![mood; 100]);
         let table = open(Path::new("x"), &[server.url()], &patient(1), None).unwrap();
         let names: Vec<String> = table.rows.into_iter().map(|row| row.name).collect();
         (names, server.requests())
     };
-    let (names, with_index) = listed(Some(index));
+    let (names, with_index) = listed(Some(index.clone()), Mood::Good);
     assert_eq!(with_index, 2, "its length, and the last header");
-    assert_eq!(listed(None), (names, 8));
+    assert_eq!(listed(None, Mood::Good), (names.clone(), 8));
+    // A shard that is newer than its index, or does not say how old it is, is looked through.
+    assert_eq!(listed(Some(index.clone()), Mood::Changed), (names.clone(), 8));
+    assert_eq!(listed(Some(index), Mood::Unversioned), (names, 8));
 }
