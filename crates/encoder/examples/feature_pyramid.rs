@@ -1,6 +1,6 @@
 //! A head of one's own on the features of all four stages: here, one score per pixel of an image of any size.
 //!
-//! Weights are random here; how those of a file come into a pyramid, `crates/fcmae/examples/features.rs` shows.
+//! Weights are random here; how those of a file come into a pyramid, `crates/fcmae/examples/own_head.rs` shows.
 #![allow(clippy::print_stdout, reason = "an example prints")]
 
 use fcmae_blocks::initialise;

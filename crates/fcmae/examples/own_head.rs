@@ -1,4 +1,4 @@
-//! Weights of any origin as a backbone, with a head of one's own: `cargo run -p fcmae --example features -- WEIGHTS`
+//! Weights of any origin as a backbone, with a head of one's own: `cargo run -p fcmae --example own_head -- WEIGHTS`
 #![allow(clippy::print_stdout, reason = "an example prints")]
 
 use std::error::Error;
