@@ -9,6 +9,7 @@ use fcmae_data::LabelKind;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{FinetuneConfig, Metric, SelectionConfig};
+use crate::inference::preprocessing;
 use crate::measures::Measures;
 use crate::run::{Closing, Kept, MODEL, Snapshot};
 
@@ -159,18 +160,10 @@ fn height(metric: Metric, measures: &Measures) -> Option<f64> {
 /// Metadata keys of a classifier's file of weights, beside those of every run; the values are JSON.
 pub(super) mod key {
     pub(super) use crate::run::key::{LABELS, RESPONSE};
-    /// Height and width of the images.
-    pub(super) const IMAGE_SIZE: &str = "fcmae.image_size";
     /// `"rgb"` or `"grey"`.
     pub(super) const COLOR: &str = "fcmae.color";
-    /// Mean of each channel, with pixels in `[0, 1]`.
-    pub(super) const MEAN: &str = "fcmae.mean";
-    /// Standard deviation of each channel.
-    pub(super) const STD: &str = "fcmae.std";
     /// Decay of the average that the weights are; absent where they are none.
     pub(in crate::finetune) const EMA_DECAY: &str = "fcmae.ema_decay";
-    /// Share of the covering image that evaluation cuts out.
-    pub(super) const CROP_PCT: &str = "fcmae.crop_pct";
     /// [`Measures`](super::Measures) on the held-out images.
     pub(super) const MEASURES: &str = "fcmae.measures";
 }
@@ -184,15 +177,9 @@ pub(super) fn metadata(config: &FinetuneConfig) -> Result<Metadata> {
             key::LABELS.to_owned(),
             serde_json::to_string(&config.labels.kind)?,
         ),
-        (
-            key::IMAGE_SIZE.to_owned(),
-            serde_json::to_string(&data.image_size)?,
-        ),
         (key::COLOR.to_owned(), serde_json::to_string(&data.color)?),
-        (key::MEAN.to_owned(), serde_json::to_string(&data.mean)?),
-        (key::STD.to_owned(), serde_json::to_string(&data.std)?),
-        (key::CROP_PCT.to_owned(), serde_json::to_string(&data.crop_pct)?),
     ]);
+    preprocessing(data).complete(&mut metadata);
     metadata.extend(alternative.map(|response| (key::RESPONSE.to_owned(), response)));
     Ok(metadata)
 }

@@ -40,7 +40,8 @@ pub fn keep_description(weights: &mut Weights) -> Result<()> {
     Ok(())
 }
 
-fn preprocessing(data: &DataConfig) -> Preprocessing {
+/// What the file of weights says of how their images are prepared.
+pub(crate) fn preprocessing(data: &DataConfig) -> Preprocessing {
     Preprocessing {
         image_size: data.image_size,
         crop_pct: data.crop_pct,

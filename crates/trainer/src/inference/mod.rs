@@ -17,6 +17,7 @@ mod stream;
 pub use analyze::{Analysis, AnalysisOptions};
 pub use config::{InferenceConfig, KnnConfig, LinearProbeConfig};
 pub use described::keep_description;
+pub(crate) use described::preprocessing;
 pub use embed::{Embedding, Level};
 pub use evaluate::{Evaluation, EvaluationReport};
 pub use network::Inference;
