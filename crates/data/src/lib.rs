@@ -68,5 +68,5 @@ pub use rand_augment::{Kind as RandAugmentKind, RandAugment};
 pub use resize::resize_bicubic;
 pub use source::{IMAGE_EXTENSIONS, data_home, is_collection, tell_of_listing};
 pub use stats::{Survey, channel_stats, survey};
-pub use storage::Location;
+pub use storage::{Location, Reads};
 pub use transform::{Normalize, Transform};

@@ -1,8 +1,8 @@
 //! One batch: load, transform and normalise its images on all workers, bad ones replaced or reported.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fcmae_random::{Purpose, Stream};
 use rayon::prelude::*;
@@ -16,7 +16,7 @@ use crate::error::DataError;
 use crate::image::Image;
 use crate::labels::Targets;
 use crate::mix::Mixed;
-use crate::storage::Halt;
+use crate::storage::Reads;
 use crate::transform::Normalize;
 
 /// Everything the workers share.
@@ -27,10 +27,7 @@ pub(super) struct Assembler {
     pool: Arc<Pool>,
     /// Samples that failed before: neither tried nor reported again.
     bad: Vec<AtomicBool>,
-    /// Ends what is not begun yet: nobody wants it, or a server stays away.
-    halt: Arc<Halt>,
-    /// Of the first server that stayed away.
-    lost: Mutex<Option<DataError>>,
+    reads: Arc<Reads>,
     stages: Arc<Stages>,
 }
 
@@ -38,7 +35,7 @@ impl Assembler {
     pub(super) fn new(
         dataset: Arc<Dataset>,
         options: LoaderOptions,
-        halt: Arc<Halt>,
+        reads: Arc<Reads>,
         stages: Arc<Stages>,
     ) -> Assembler {
         let normalize = Normalize::new(&options.mean, &options.std);
@@ -49,8 +46,7 @@ impl Assembler {
             normalize,
             pool: Arc::default(),
             bad,
-            halt,
-            lost: Mutex::default(),
+            reads,
             stages,
         }
     }
@@ -61,19 +57,12 @@ impl Assembler {
 
     /// Makes what is not begun yet end at once.
     pub(super) fn stop(&self) {
-        self.halt.raise();
+        self.reads.stop();
     }
 
     /// What an error stands for: images are [stopped](DataError::Stopped) because a server stayed away for another one.
     pub(super) fn cause_of(&self, error: DataError) -> DataError {
-        match error {
-            DataError::Stopped => self.lost().take().unwrap_or(DataError::Stopped),
-            own => own,
-        }
-    }
-
-    fn lost(&self) -> MutexGuard<'_, Option<DataError>> {
-        self.lost.lock().unwrap_or_else(PoisonError::into_inner)
+        self.reads.cause_of(error)
     }
 
     /// Makes the batch of the images at `places` of the epoch's `order`; runs on the current rayon pool.
@@ -143,9 +132,9 @@ impl Assembler {
         Ok(index)
     }
 
-    /// [`Dataset::load`], with the time it takes noted; nothing is begun after a halt.
+    /// [`Dataset::load`], with the time it takes noted; nothing is begun after a stop.
     fn load(&self, index: usize) -> Result<Arc<Image>, DataError> {
-        if self.halt.is_raised() {
+        if self.reads.is_stopped() {
             return Err(DataError::Stopped);
         }
         let cached = self.stages.time(Stage::Decode, || self.dataset.cached(index));
@@ -153,22 +142,9 @@ impl Assembler {
             return Ok(image);
         }
         let location = &self.dataset.samples()[index].location;
-        let bytes = self
-            .stages
-            .time(Stage::Read, || location.read_unless(&self.halt))
-            .map_err(|error| self.give_up(error))?;
+        let bytes = self.stages.time(Stage::Read, || self.reads.read(location))?;
         self.stages
             .time(Stage::Decode, || self.dataset.decode(index, &bytes))
-    }
-
-    /// A server that stays away for one image does so for all: nobody else begins to wait for it.
-    fn give_up(&self, error: DataError) -> DataError {
-        if !matches!(error, DataError::Fetch { .. }) {
-            return error;
-        }
-        self.lost().get_or_insert(error);
-        self.halt.raise();
-        DataError::Stopped
     }
 
     /// Mixes the images of a batch, and smooths and mixes their targets, if the options say so.

@@ -20,7 +20,7 @@ use crate::dataset::Dataset;
 use crate::decode::panic_text;
 use crate::error::DataError;
 use crate::labels::Targets;
-use crate::storage::Halt;
+use crate::storage::Reads;
 use crate::threads::workers;
 
 use assemble::Assembler;
@@ -97,7 +97,7 @@ impl Batch {
 pub struct Loader {
     /// `None` only while dropping.
     batches: Option<Receiver<Result<Batch, DataError>>>,
-    halt: Arc<Halt>,
+    reads: Arc<Reads>,
     maker: Option<JoinHandle<()>>,
     /// Closed when the maker has ended.
     ended: Receiver<Infallible>,
@@ -120,12 +120,12 @@ impl Loader {
         };
         let start = start.checked(cut.batches())?;
         let pool = workers(options.workers)?;
-        let halt = Arc::new(Halt::default());
+        let reads = Arc::new(Reads::default());
         let stages = Arc::new(Stages::default());
         let (sender, batches) = sync_channel(options.prefetch);
         let (end, ended) = sync_channel(0);
         let maker = Maker {
-            assembler: Arc::new(Assembler::new(dataset, options, halt.clone(), stages.clone())),
+            assembler: Arc::new(Assembler::new(dataset, options, reads.clone(), stages.clone())),
             cut,
             pool,
             sender,
@@ -141,7 +141,7 @@ impl Loader {
             })?;
         Ok(Loader {
             batches: Some(batches),
-            halt,
+            reads,
             maker: Some(maker),
             ended,
             batches_per_epoch: cut.batches(),
@@ -193,7 +193,7 @@ impl Drop for Loader {
     fn drop(&mut self) {
         /// Longer than any image takes that lies on this machine.
         const GRACE: Duration = Duration::from_secs(1);
-        self.halt.raise();
+        self.reads.stop();
         // Closing the channel wakes a maker that waits to hand a batch over.
         self.batches = None;
         if self.ended.recv_timeout(GRACE) == Err(RecvTimeoutError::Timeout) {

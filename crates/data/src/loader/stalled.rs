@@ -6,7 +6,7 @@ use super::*;
 use crate::config::{DataConfig, OnError};
 use crate::dataset::listed;
 use crate::storage::testing::{Mood, Server};
-use crate::storage::{Client, Location, Retry, Shard};
+use crate::storage::{Client, Halt, Location, Retry, Shard};
 use crate::transform::Transform;
 
 /// Eight images of a shard, in batches of four on one worker; the server tells the shard's length, and no more.

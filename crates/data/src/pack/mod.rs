@@ -13,7 +13,7 @@ use rayon::prelude::*;
 use crate::config::{DataConfig, OnError, ensure};
 use crate::error::DataError;
 use crate::source::Table;
-use crate::storage::Halt;
+use crate::storage::Reads;
 use crate::threads::workers;
 
 use journal::Trail;
@@ -111,24 +111,16 @@ pub fn pack(
     let mut writer = Writer::begin(out, options.shard_bytes, how)?;
     let mut next = writer.keep(members.len(), &mut trail, config.on_error, told)?;
     let pool = workers(config.workers)?;
-    let halt = Halt::default();
+    let reads = Reads::default();
     while next < members.len() {
         let rows = next..members.len().min(next + AT_ONCE);
         let marks: Vec<_> = rows.clone().map(|row| trail.mark(row)).collect(); // before the files are read
         let shaped: Vec<Result<Shaped, DataError>> = pool.install(|| {
-            let one = |row: usize| {
-                let shaped = shape(&table.rows[row].location, &decode, options, &halt);
-                if let Err(DataError::Fetch { .. }) = shaped {
-                    halt.raise(); // a server that stays away for one image does so for all
-                }
-                shaped
-            };
+            let one = |row: usize| shape(&table.rows[row].location, &decode, options, &reads);
             rows.clone().into_par_iter().with_max_len(1).map(one).collect()
         });
-        if halt.is_raised() {
-            let lost = shaped.into_iter().filter_map(Result::err);
-            let mut lost = lost.filter(|error| matches!(error, DataError::Fetch { .. }));
-            return Err(lost.next().unwrap_or(DataError::Stopped));
+        if reads.is_stopped() {
+            return Err(reads.cause_of(DataError::Stopped));
         }
         for ((row, mark), shaped) in rows.clone().zip(marks).zip(shaped) {
             match shaped {

@@ -8,7 +8,7 @@ use crate::decode::{DecodeOptions, decode_as_stored, look_at};
 use crate::error::DataError;
 use crate::image::Image;
 use crate::resize::resize_bicubic;
-use crate::storage::{Halt, Location};
+use crate::storage::{Location, Reads};
 
 /// An image ready to be written.
 pub(super) struct Shaped {
@@ -24,9 +24,9 @@ pub(super) fn shape(
     location: &Location,
     decode: &DecodeOptions,
     options: &PackOptions,
-    halt: &Halt,
+    reads: &Reads,
 ) -> Result<Shaped, DataError> {
-    let bytes = location.read_unless(halt)?;
+    let bytes = reads.read(location)?;
     let name = location.path().display().to_string();
     let ([width, height], extension) = look_at(&bytes, &name, decode)?;
     let Some(side) = options.max_side.filter(|&side| width.max(height) > side) else {

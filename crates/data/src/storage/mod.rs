@@ -4,11 +4,13 @@ mod halt;
 mod http;
 mod location;
 mod plain;
+mod reads;
 mod shard;
 #[cfg(test)]
 pub(crate) mod testing;
 
 pub use location::Location;
+pub use reads::Reads;
 
 pub(crate) use halt::Halt;
 pub(crate) use http::{Client, Retry, is_url};

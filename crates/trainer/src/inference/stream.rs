@@ -1,11 +1,12 @@
 //! Images decoded ahead of the network, in their order, a few batches at a time.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::{self, JoinHandle};
 
 use anyhow::{Context, Result};
-use fcmae_data::{DataError, DecodeOptions, Location, Normalize, Transform, read_image};
+use fcmae_data::{DataError, DecodeOptions, Location, Normalize, Reads, Transform, decode_with};
 use fcmae_random::{Purpose, Stream};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -76,6 +77,7 @@ impl Iterator for Batches {
 /// Decodes, brings to size and normalises.
 #[derive(Debug, Clone)]
 pub(super) struct Decoder {
+    reads: Arc<Reads>,
     options: DecodeOptions,
     transform: Transform,
     normalize: Normalize,
@@ -88,6 +90,7 @@ impl Decoder {
     pub(super) fn new(config: &InferenceConfig) -> Decoder {
         let data = &config.data;
         Decoder {
+            reads: Arc::default(),
             options: data.decode_options(),
             transform: config.data.eval_transform(),
             normalize: Normalize::new(&data.mean, &data.std),
@@ -98,7 +101,8 @@ impl Decoder {
     }
 
     /// Batches of `files`, made on threads of their own while the caller works on the batch before. At most
-    /// `prefetch` + 2 batches are in memory, however long the list. An error of the list ends it.
+    /// `prefetch` + 2 batches are in memory, however long the list. An error of the list ends it, and a server that
+    /// stays away.
     pub(super) fn batches(
         self,
         files: impl Iterator<Item = Result<Location>> + Send + 'static,
@@ -115,7 +119,7 @@ impl Decoder {
                 let next: Result<Vec<Location>> = files.by_ref().take(self.batch_size).collect();
                 let batch = match next {
                     Ok(next) if next.is_empty() => return,
-                    Ok(next) => Ok(pool.install(|| self.decode(next))),
+                    Ok(next) => pool.install(|| self.decode(next)),
                     Err(error) => Err(error),
                 };
                 let is_last = batch.is_err();
@@ -134,10 +138,14 @@ impl Decoder {
         })
     }
 
-    fn decode(&self, files: Vec<Location>) -> Decoded {
+    fn decode(&self, files: Vec<Location>) -> Result<Decoded> {
         let [height, width] = self.transform.size();
         let one = [self.normalize.channels(), height, width];
-        let read = |file: Location| match read_image(&file, &self.options) {
+        let image = |file: &Location| {
+            let bytes = self.reads.read(file)?;
+            decode_with(&bytes, &file.path().display().to_string(), &self.options)
+        };
+        let read = |file: Location| match image(&file) {
             Err(error) => (file, Err(error)),
             Ok(image) => {
                 // the evaluation transform draws nothing
@@ -150,6 +158,9 @@ impl Decoder {
             }
         };
         let read: Vec<_> = files.into_par_iter().with_max_len(1).map(read).collect();
+        if self.reads.is_stopped() {
+            return Err(self.reads.cause_of(DataError::Stopped).into());
+        }
         let mut decoded = Decoded {
             files: Vec::with_capacity(read.len()),
             images: Vec::new(),
@@ -159,7 +170,7 @@ impl Decoder {
             let result = result.map(|numbers| decoded.images.extend(numbers));
             decoded.files.push((file, result));
         }
-        decoded
+        Ok(decoded)
     }
 }
 
