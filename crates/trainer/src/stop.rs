@@ -15,6 +15,8 @@ use signal_hook::flag;
 #[derive(Debug, Clone, Default)]
 pub struct StopFlag {
     raised: Arc<AtomicBool>,
+    /// While it is up, the first signal ends the process: nothing is there that needs saving.
+    nothing_begun: Arc<AtomicBool>,
     /// Raises the flag when it was asked for so often; 0 = never.
     #[cfg(test)]
     polls_left: Arc<AtomicUsize>,
@@ -22,13 +24,18 @@ pub struct StopFlag {
 
 impl StopFlag {
     /// A flag that is raised by Ctrl-C (SIGINT), SIGTERM and SIGUSR1, with which SLURM warns of a job's end (`--signal`).
-    /// A second SIGINT or SIGTERM ends the process at once with exit code 130, without a checkpoint.
+    /// A second SIGINT or SIGTERM ends the process at once with exit code 130, without a checkpoint; while a run still
+    /// looks for its images, the first signal of any kind does so with exit code 75.
     ///
     /// # Errors
     /// The system refuses the signal handler.
     pub fn on_signals() -> io::Result<StopFlag> {
         const KILLED: i32 = 130;
+        const TRY_AGAIN: i32 = 75;
         let (stop, was_urged) = (StopFlag::default(), Arc::new(AtomicBool::new(false)));
+        for signal in [SIGINT, SIGTERM, SIGUSR1] {
+            flag::register_conditional_shutdown(signal, TRY_AGAIN, Arc::clone(&stop.nothing_begun))?;
+        }
         for signal in [SIGINT, SIGTERM] {
             // In this order: the first signal finds the flag still down, the second one finds it raised.
             flag::register_conditional_shutdown(signal, KILLED, Arc::clone(&was_urged))?;
@@ -38,6 +45,14 @@ impl StopFlag {
             flag::register(signal, Arc::clone(&stop.raised))?;
         }
         Ok(stop)
+    }
+
+    /// Does what takes long and leaves nothing to save: a signal ends the process meanwhile.
+    pub(crate) fn before_anything<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.nothing_begun.store(true, Ordering::SeqCst);
+        let done = work();
+        self.nothing_begun.store(false, Ordering::SeqCst);
+        done
     }
 
     /// Raises the flag.

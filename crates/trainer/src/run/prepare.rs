@@ -91,7 +91,9 @@ impl<T: Task> Run<T> {
     ///
     /// Input that is wrong is refused before the run folder is made or touched.
     pub(crate) fn prepare(config: &T::Config, options: &RunOptions) -> Result<Prepared<T>> {
-        let input = Input::check(config, options.start)?;
+        let input = options
+            .stop
+            .before_anything(|| Input::check(config, options.start))?;
         T::check(&input, !has_checkpoint(&input.settings.run_folder())?)?;
         let progress = Progress::new(options.verbosity, options.watcher.clone());
         let standing = Standing::find(&input, options, &progress)?;

@@ -116,6 +116,8 @@ pub(crate) fn check<C: RunConfig>(
             news.push(format!("the same images, elsewhere: {difference}"));
         } else if key == MAX_PIXELS && leaves_out {
             differing.push(difference.to_string());
+        } else if key == MAX_PIXELS {
+            news.push(format!("from here on: {difference}"));
         } else if is_steering {
             differing.push(format!("{difference} (--retune goes on with it)"));
         } else if !FREE.iter().any(|free| is_free(free, key)) {

@@ -260,7 +260,15 @@ fn the_limit_of_pixels_is_free_while_it_leaves_nothing_out() {
         pretrain(&config, &quiet(Start::Continue, StopFlag::at_poll(8))).unwrap();
         config.data.max_pixels = 4000;
         if is_free {
-            assert_eq!(run(&config).ending, Ending::Finished);
+            let (watcher, news) = std::sync::mpsc::channel();
+            let options = RunOptions {
+                watcher: Some(watcher),
+                ..quiet(Start::Continue, StopFlag::default())
+            };
+            assert_eq!(pretrain(&config, &options).unwrap().ending, Ending::Finished);
+            drop(options);
+            let told = |news: News| matches!(news, News::Line(line) if line.starts_with("from here on: `data.max_pixels` was "));
+            assert!(news.iter().any(told));
         } else {
             let message = refusal(&config, Start::Continue);
             assert!(message.contains("`data.max_pixels` was "), "{message}");
