@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use sha2::{Digest, Sha256};
@@ -92,6 +92,19 @@ impl Place {
         }
         place.write("tiny.toml", TINY);
         place
+    }
+
+    /// With a classifier of another program: `model.pth`, as the reference writes it (ten classes; depths 1, 1, 2, 1,
+    /// widths 8 to 32, stem 4).
+    ///
+    /// # Panics
+    /// When the disk fails.
+    #[must_use]
+    pub fn and_classifier(self) -> Place {
+        let golden = "../crates/checkpoint/tests/golden/official_dense.pth";
+        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join(golden);
+        fs::copy(golden, self.path("model.pth")).expect("a new file");
+        self
     }
 
     /// With pictures of upright and level bars beside, in `bars/<class>/`, and [`BARS`] in `bars.toml`.

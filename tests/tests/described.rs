@@ -1,22 +1,10 @@
 //! What weights say of themselves: how their images are prepared, what their classes are called.
 
-use std::fs;
-use std::path::Path;
-
 use fcmae_tests::Place;
-
-/// A place with a classifier of ten classes that says nothing of either: `model.pth`, as the reference writes it.
-fn place() -> Place {
-    let place = Place::new();
-    let golden =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/checkpoint/tests/golden/official_dense.pth");
-    fs::copy(golden, place.path("model.pth")).unwrap();
-    place
-}
 
 #[test]
 fn how_images_are_prepared_comes_back_from_other_programs() {
-    let place = place();
+    let place = Place::new().and_classifier();
     let ours = [
         "convert",
         "model.pth",
@@ -75,7 +63,7 @@ fn how_images_are_prepared_comes_back_from_other_programs() {
 
 #[test]
 fn classes_of_other_names_are_taken_in_their_order() {
-    let place = place();
+    let place = Place::new().and_classifier();
     let picture = place.read("images/00.png");
     for class in 0..10 {
         place.write(&format!("set/test/n0{class}/a.png"), &picture);

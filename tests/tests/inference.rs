@@ -11,15 +11,6 @@ use serde_json::Value;
 /// The smallest size that the golden weights take.
 const SMALL: [&str; 4] = ["--set", "data.image_size=32", "--set", "device=cpu"];
 
-/// A place with a classifier of another program: `model.pth`, as the reference writes it.
-fn with_classifier() -> Place {
-    let place = Place::new();
-    let golden =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/checkpoint/tests/golden/official_dense.pth");
-    fs::copy(golden, place.path("model.pth")).unwrap();
-    place
-}
-
 fn run(place: &Place, args: &[&str]) -> Ran {
     place.run(&[args, &SMALL[..]].concat())
 }
@@ -44,7 +35,7 @@ fn predicted(place: &Place) -> BTreeMap<String, String> {
 
 #[test]
 fn predictions_do_not_depend_on_how_pictures_are_given() {
-    let place = with_classifier();
+    let place = Place::new().and_classifier();
     let folder = run(&place, &["predict", "model.pth", "images", "--json"]).ended(0);
     assert_eq!(folder.stdout.lines().count(), 24);
     let list: String = (0..24).map(|i| format!("images/{i:02}.png\n")).collect();
@@ -81,7 +72,7 @@ fn predictions_do_not_depend_on_how_pictures_are_given() {
 
 #[test]
 fn tables_are_for_people_and_spreadsheets() {
-    let place = with_classifier();
+    let place = Place::new().and_classifier();
     let text = run(&place, &["predict", "model.pth", "images/00.png", "--top", "2"]).ended(0);
     assert!(
         text.stdout.starts_with("images/00.png: ") && text.stdout.matches(',').count() == 1,
@@ -107,7 +98,7 @@ fn tables_are_for_people_and_spreadsheets() {
 
 #[test]
 fn an_unreadable_picture_is_named_and_the_others_are_done() {
-    let place = with_classifier();
+    let place = Place::new().and_classifier();
     place.truncate("images/07.png", 20);
     let ran = run(&place, &["predict", "model.pth", "images", "--json"]).ended(1);
     let all = lines(&ran);
@@ -132,7 +123,7 @@ fn an_unreadable_picture_is_named_and_the_others_are_done() {
 
 #[test]
 fn every_verb_goes_on_without_an_unreadable_picture_and_says_so() {
-    let place = with_classifier();
+    let place = Place::new().and_classifier();
     for split in ["train", "test"] {
         for i in 0..20 {
             let class = if i % 2 == 0 { "even" } else { "odd" };
@@ -197,7 +188,7 @@ fn every_verb_goes_on_without_an_unreadable_picture_and_says_so() {
 
 #[test]
 fn evaluation_counts_what_was_predicted() {
-    let place = with_classifier();
+    let place = Place::new().and_classifier();
     let predicted = predicted(&place);
     let classes = lines(&run(&place, &["predict", "model.pth", "images/00.png", "--json"]))[0]["logits"]
         .as_array()
@@ -261,7 +252,7 @@ fn evaluation_counts_what_was_predicted() {
 
 #[test]
 fn several_labels_a_picture_are_decided_one_by_one() {
-    let place = with_classifier();
+    let place = Place::new().and_classifier();
     let all = lines(&run(&place, &["predict", "model.pth", "images", "--json"]).ended(0));
     let logits = |line: &Value| -> Vec<f64> {
         let logits = line["logits"].as_array().unwrap();
@@ -327,7 +318,7 @@ fn several_labels_a_picture_are_decided_one_by_one() {
 
 #[test]
 fn features_are_written_with_their_pictures() {
-    let place = with_classifier();
+    let place = Place::new().and_classifier();
     let ran = run(&place, &["embed", "model.pth", "images", "--stages", "--json"])
         .ended(0)
         .json();

@@ -75,3 +75,49 @@ fn a_run_goes_on_when_the_server_is_back() {
         undisturbed.left("runs/tiny").tensors
     );
 }
+
+/// While it looks for its images a run has nothing to save: it ends at the first signal.
+#[test]
+fn a_run_is_stopped_while_it_lists() {
+    let place = Place::new();
+    let _ = place.run(&["data", "pack", "images", "shards"]).ended(0);
+    let server = Server::start(place.read("shards/000000.tar"), vec![Mood::Stall; 1000]);
+    let args = args(&server, "3600");
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let mut running = place.start(&args);
+    assert!(running.wait_until(|| server.requests() > 0));
+    running.signal(Signal::TERM);
+    let ran = running.finish().ended(75);
+    assert_eq!(ran.stdout, "");
+    assert!(!place.path("runs").exists(), "{ran:?}");
+}
+
+/// A server that stays away in the middle ends the predictions: what was told by then is right, and the exit code
+/// says that it is not all. Only those pictures wait that had begun to.
+#[test]
+fn predictions_end_where_the_server_stays_away() {
+    let place = Place::new().and_classifier();
+    let _ = place.run(&["data", "pack", "images", "shards"]).ended(0);
+    let moods = [vec![Mood::Unversioned; 16], vec![Mood::Stall; 1000]];
+    let server = Server::start(place.read("shards/000000.tar"), moods.concat());
+    let url = server.url();
+    let set = [
+        "data.http_timeout_s=1",
+        "data.http_attempts=1",
+        "data.workers=2",
+        "data.image_size=32",
+        "batch_size=4",
+        "device=cpu",
+    ];
+    let mut args = vec!["predict", "model.pth", &url, "--json"];
+    args.extend(set.iter().flat_map(|set| ["--set", set]));
+    let ran = place.run(&args).ended(1);
+    let expected = format!("error: {url}: timeout");
+    assert!(
+        ran.stderr.lines().last().unwrap().starts_with(&expected),
+        "{ran:?}"
+    );
+    let told = ran.stdout.lines().count();
+    assert!((4..16).contains(&told) && told.is_multiple_of(4), "{told} lines");
+    assert!(server.requests() <= 16 + 2, "{} requests", server.requests());
+}

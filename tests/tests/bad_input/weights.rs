@@ -1,24 +1,12 @@
 //! Weights to begin with and to use: files that hold none or others, pictures and results that have no place.
 
-use std::fs;
-use std::path::Path;
-
 use fcmae_tests::Place;
 
 use super::{Case, Group, nothing, trained};
 
-/// A classifier of ten classes, as the reference writes it: depths 1, 1, 2, 1, widths 8 to 32, stem 4.
-fn with_model() -> Place {
-    let place = Place::with_bars();
-    let golden =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/checkpoint/tests/golden/official_dense.pth");
-    fs::copy(golden, place.path("model.pth")).unwrap();
-    place
-}
-
 pub(super) const WEIGHTS_TO_BEGIN_WITH: Group = Group {
     title: "Weights to begin with",
-    place: with_model,
+    place: || Place::with_bars().and_classifier(),
     cases: &[
         Case {
             what: "a file that is not there",
@@ -98,7 +86,7 @@ fn weights_to_begin_with() {
 
 pub(super) const WEIGHTS_TO_USE: Group = Group {
     title: "Weights to use",
-    place: with_model,
+    place: || Place::with_bars().and_classifier(),
     cases: &[
         Case {
             what: "a list without pictures",
@@ -157,7 +145,7 @@ fn weights_to_use() {
 
 pub(super) const LABELLED_PICTURES_TO_MEASURE_ON: Group = Group {
     title: "Labelled pictures to measure on",
-    place: with_model,
+    place: || Place::with_bars().and_classifier(),
     cases: &[
         Case {
             what: "no data",
@@ -216,7 +204,7 @@ fn labelled_pictures_to_measure_on() {
 
 pub(super) const PLACES_FOR_RESULTS: Group = Group {
     title: "Places for results",
-    place: with_model,
+    place: || Place::with_bars().and_classifier(),
     cases: &[
         Case {
             what: "features in a format that is not written",
@@ -257,7 +245,7 @@ fn places_for_results() {
 /// Neither a line nor a file is left of pictures none of which can be read.
 #[test]
 fn pictures_none_of_which_can_be_read() {
-    let place = with_model();
+    let place = Place::with_bars().and_classifier();
     place.write("words.png", "no picture");
     for verb in ["predict", "embed"] {
         let ran = place.run(&[verb, "model.pth", "words.png", "gone.png"]).ended(2);
