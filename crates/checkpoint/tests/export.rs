@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use fcmae_checkpoint::{
-    Dtype, Metadata, Naming, Target, TensorData, Tensors, Weights, export_weights, read_contents,
-    read_tensors, read_weights, write_safetensors,
+    Dtype, Metadata, Naming, Preprocessing, Target, TensorData, Tensors, Weights, export_weights,
+    read_contents, read_tensors, read_weights, write_safetensors,
 };
 
 fn golden(name: &str) -> PathBuf {
@@ -80,6 +80,7 @@ fn every_way_there_leads_back() {
             (Target::Official, "w.safetensors"),
             (Target::Timm, "w.bin"),
             (Target::Timm, "w.safetensors"),
+            (Target::Timm, "timm"),
             (Target::HuggingFace, "folder"),
         ] {
             let folder = tempfile::tempdir().unwrap();
@@ -191,6 +192,112 @@ fn timm_needs_a_hint_for_a_stem_of_stride_2() {
         "{hint:?}"
     );
     assert!(notes(Target::HuggingFace, "hf").is_empty());
+}
+
+/// What folders tell of the use of weights comes back; a file has no place for it, and that is said.
+#[test]
+fn how_weights_are_used_survives_where_there_is_a_place() {
+    let mut weights = weights("official_dense.pth");
+    let names: Vec<String> = (0..10).map(|i| format!("class {i}")).collect();
+    let told = Preprocessing {
+        image_size: [96, 96],
+        crop_pct: 0.75,
+        mean: vec![0.1, 0.2, 0.3],
+        std: vec![0.25, 0.5, 0.75],
+    };
+    told.complete(&mut weights.metadata);
+    weights
+        .metadata
+        .insert("fcmae.class_names".into(), serde_json::to_string(&names).unwrap());
+    weights.set_sigmoid();
+    for (target, name) in [
+        (Target::Native, "w.safetensors"),
+        (Target::HuggingFace, "hf"),
+        (Target::Timm, "timm"),
+    ] {
+        let (folder, _, notes) = exported(&weights, target, name);
+        let back = read_weights(folder.path().join(name)).unwrap();
+        assert_eq!(Preprocessing::of(&back).unwrap(), told, "{target}");
+        assert_eq!(back.class_names().as_ref(), Some(&names), "{target}");
+        assert_eq!(back.is_sigmoid(), target != Target::Timm);
+        let expected =
+            "timm has no place for that each class is decided by itself (sigmoid): keep it elsewhere";
+        assert_eq!(
+            notes,
+            if target == Target::Timm {
+                vec![expected]
+            } else {
+                vec![]
+            }
+        );
+    }
+    for (target, name, hint) in [
+        (Target::Timm, "w.pth", "keep it elsewhere, or write a folder"),
+        (Target::Official, "w.pth", "keep it elsewhere"),
+    ] {
+        let (_folder, _, notes) = exported(&weights, target, name);
+        let says = [
+            "how images are prepared (96×96 px, crop_pct 0.75, mean [0.1, 0.2, 0.3]",
+            "the names of the classes",
+            "sigmoid",
+        ];
+        assert!(says.iter().all(|says| notes[0].contains(says)), "{notes:?}");
+        assert!(notes[0].ends_with(hint), "{notes:?}");
+    }
+}
+
+/// `timm.create_model` finds out of a folder which network it is; `cargo xtask interop` asks the real timm.
+#[test]
+fn timm_gets_its_config() {
+    let mut weights = weights("official_dense.pth");
+    let config = |weights: &Weights| -> serde_json::Value {
+        let (folder, ..) = exported(weights, Target::Timm, "timm");
+        serde_json::from_slice(&fs::read(folder.path().join("timm/config.json")).unwrap()).unwrap()
+    };
+    let known = config(&weights);
+    assert_eq!(
+        known["architecture"], "convnextv2_atto",
+        "its linear maps are convolutions"
+    );
+    assert_eq!(
+        known["model_args"],
+        serde_json::json!({"depths": [1, 1, 2, 1], "dims": [8, 16, 24, 32]})
+    );
+    assert_eq!(
+        known["pretrained_cfg"]["input_size"],
+        serde_json::json!([3, 224, 224])
+    );
+    assert_eq!(
+        (&known["num_classes"], &known["num_features"]),
+        (&10.into(), &32.into())
+    );
+    weights.adapt_input_channels(1).unwrap();
+    Preprocessing::set_image_size(&mut weights.metadata, 384);
+    weights.drop_head();
+    let (folder, tensors, notes) = exported(&weights, Target::Timm, "timm");
+    assert!(
+        tensors.contains_key("head.norm.weight"),
+        "timm keeps a norm without classes"
+    );
+    assert!(
+        notes[0].contains("head.norm: it is written as it starts"),
+        "{notes:?}"
+    );
+    assert_eq!(
+        read_weights(folder.path().join("timm")).unwrap().encoder,
+        weights.encoder
+    );
+    let grey = config(&weights);
+    let images = &grey["pretrained_cfg"];
+    assert_eq!(
+        (&images["crop_mode"], &images["crop_pct"]),
+        (&"squash".into(), &1.0.into())
+    );
+    assert_eq!(
+        (&grey["model_args"]["in_chans"], &grey["num_classes"]),
+        (&1.into(), &0.into())
+    );
+    assert!(images["first_conv"].is_null());
 }
 
 #[test]

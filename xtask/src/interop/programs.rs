@@ -19,11 +19,16 @@ pub(super) struct Other {
     pub(super) file: &'static str,
 }
 
-pub(super) const OTHERS: [Other; 3] = [
+pub(super) const OTHERS: [Other; 4] = [
     Other {
         name: "timm",
         to: "timm",
         file: "timm.pth",
+    },
+    Other {
+        name: "local-dir",
+        to: "timm",
+        file: "timm",
     },
     Other {
         name: "reference",

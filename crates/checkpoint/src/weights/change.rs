@@ -2,7 +2,7 @@
 
 use crate::error::CheckpointError;
 use crate::tensor::{Dtype, TensorData};
-use crate::weights::{BlockVersion, CLASS_NAMES, RUN_CONFIG, Weights};
+use crate::weights::{BlockVersion, CLASS_NAMES, RUN_CONFIG, SIGMOID, Weights};
 
 impl Weights {
     /// Drops the decoder, if there is one.
@@ -22,6 +22,7 @@ impl Weights {
             self.architecture.classes = None;
             self.forget_run();
             self.metadata.remove(CLASS_NAMES);
+            self.metadata.remove(SIGMOID);
             self.notes.push("norm and head were dropped".to_owned());
         }
     }

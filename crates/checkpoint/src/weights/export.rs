@@ -6,14 +6,13 @@ use std::path::{Path, PathBuf};
 
 use crate::error::CheckpointError;
 use crate::json::write_json;
-use crate::tensor::{Dtype, Metadata, TensorData, Tensors};
+use crate::tensor::{Metadata, TensorData, Tensors};
 use crate::torch_write::write_torch;
 use crate::weights::architecture::BlockVersion;
-use crate::weights::hugging_face;
 use crate::weights::layout::{Style, to_theirs};
 use crate::weights::naming::{HUGGING_FACE_PREFIXES, Naming};
 use crate::weights::preprocessing::Preprocessing;
-use crate::weights::{CLASS_NAMES, Part, RESPONSE, Weights, part};
+use crate::weights::{Part, RESPONSE, Weights, hugging_face, part, timm};
 use crate::write::write_safetensors;
 
 /// timm's factory functions make linear maps 1×1 convolutions in networks narrower than this (tiny).
@@ -32,7 +31,8 @@ pub enum Target {
     /// The reference: `{"model": …}` in a `.pth`. With a decoder, the names and kernels of its own pre-training
     /// (MinkowskiEngine), which is the only form of it that has one; else the dense form.
     Official,
-    /// timm: a state dict. Without decoder.
+    /// timm: a state dict, or a folder with `model.safetensors` and `config.json` that timm opens as
+    /// `local-dir:FOLDER`. Without decoder.
     Timm,
     /// transformers: a folder with `model.safetensors`, `config.json`, `preprocessor_config.json`. Without decoder.
     HuggingFace,
@@ -59,7 +59,7 @@ pub struct Exported {
 }
 
 /// Writes weights for `target` to `out`: a file, whose ending (`.safetensors`; `.pth`, `.pt` or `.bin`) says in
-/// which format, or a folder for [`Target::HuggingFace`]. Each file is replaced whole or not at all; the
+/// which format, or a folder for [`Target::HuggingFace`] and, where the name has no ending, [`Target::Timm`]. Each file is replaced whole or not at all; the
 /// `config.json` of a folder comes last. How images are prepared is what the weights' metadata say ([`Preprocessing::of`]).
 ///
 /// # Errors
@@ -87,14 +87,17 @@ pub fn export_weights(
     if !has_place && !weights.decoder.is_empty() {
         notes.push(format!("{target} has no place for the decoder: it is left out"));
     }
-    if matches!(target, Target::Official | Target::Timm) {
-        notes.extend(left_behind(weights, target, &preprocessing));
-    }
+    let is_folder = match target {
+        Target::HuggingFace => true,
+        Target::Timm => out.is_dir() || out.extension().is_none(),
+        Target::Native | Target::Official => false,
+    };
+    notes.extend(left_behind(weights, target, is_folder, &preprocessing));
     if target == Target::Timm && weights.architecture.stem_stride == 2 {
         notes.push(TIMM_STEM.to_owned());
     }
     let files = match target {
-        Target::HuggingFace => folder(weights, out, &preprocessing, &mut notes)?,
+        _ if is_folder => folder(weights, target, out, &preprocessing, &mut notes)?,
         Target::Native => {
             let tensors = if weights.head.is_empty() && !weights.decoder.is_empty() {
                 weights.fcmae_tensors()
@@ -107,7 +110,7 @@ pub fn export_weights(
             }
             vec![out.to_path_buf()]
         }
-        Target::Official | Target::Timm => {
+        Target::Official | Target::Timm | Target::HuggingFace => {
             let wrapper = (target == Target::Official).then_some("model");
             let tensors = renamed(weights, style(weights, target));
             match Ending::of(out)? {
@@ -120,21 +123,31 @@ pub fn export_weights(
     Ok(Exported { files, notes })
 }
 
-/// What a user of a format without metadata has to note down.
-fn left_behind(weights: &Weights, target: Target, preprocessing: &Preprocessing) -> Option<String> {
+/// What a user has to note down.
+fn left_behind(
+    weights: &Weights,
+    target: Target,
+    is_folder: bool,
+    preprocessing: &Preprocessing,
+) -> Option<String> {
+    let has_place = is_folder || target == Target::Native;
     let is_special = *preprocessing != Preprocessing::imagenet(weights.architecture.in_chans);
-    let names = weights.metadata.contains_key(CLASS_NAMES);
-    let images = is_special.then(|| format!("how images are prepared ({preprocessing})"));
-    let lost: Vec<String> = images
-        .into_iter()
-        .chain(names.then(|| "the names of the classes".to_owned()))
-        .collect();
-    (!lost.is_empty()).then(|| {
-        format!(
-            "{target} has no place for {}: keep them elsewhere",
-            lost.join(" and for ")
-        )
-    })
+    let mut lost = Vec::new();
+    if !has_place && is_special {
+        lost.push(format!("how images are prepared ({preprocessing})"));
+    }
+    if !has_place && weights.class_names().is_some() {
+        lost.push("the names of the classes".to_owned());
+    }
+    let hint = match (target, lost.is_empty()) {
+        (Target::Timm, false) => ", or write a folder",
+        _ => "",
+    };
+    if matches!(target, Target::Official | Target::Timm) && weights.is_sigmoid() {
+        lost.push("that each class is decided by itself (sigmoid)".to_owned());
+    }
+    let lost = lost.join(" and for ");
+    (!lost.is_empty()).then(|| format!("{target} has no place for {lost}: keep it elsewhere{hint}"))
 }
 
 /// How a target wants its tensors.
@@ -195,43 +208,54 @@ fn renamed(weights: &Weights, style: Style) -> Tensors {
 
 fn folder(
     weights: &Weights,
+    target: Target,
     out: &Path,
     preprocessing: &Preprocessing,
     notes: &mut Vec<String>,
 ) -> Result<Vec<PathBuf>, CheckpointError> {
-    let mut tensors = renamed(weights, style(weights, Target::HuggingFace));
-    if weights.head.is_empty() {
-        let width = weights.architecture.dims.last().copied().unwrap_or_default();
-        for (name, value) in [("layernorm.weight", 1.0), ("layernorm.bias", 0.0)] {
-            tensors.insert(
-                name.to_owned(),
-                TensorData::from_f32(vec![width], &vec![value; width])?,
-            );
-        }
-        notes.push("transformers has a last layernorm: it is written as it starts, 1 and 0".to_owned());
-    }
     if out.is_file() {
-        return Err(CheckpointError::weights(
-            out,
-            "this is a file; for hf give a folder",
+        let problem = format!("this is a file; for {target} give a folder");
+        return Err(CheckpointError::weights(out, problem));
+    }
+    let style = style(weights, target);
+    let mut tensors = renamed(weights, style);
+    let (norm, descriptions) = if target == Target::Timm {
+        let config = timm::config(weights, preprocessing, style.conv_mlp);
+        ("head.norm", vec![("config.json", config)])
+    } else {
+        let preprocessor = hugging_face::preprocessor(preprocessing);
+        let config = hugging_face::config(weights, preprocessing.side());
+        let both = vec![
+            ("preprocessor_config.json", preprocessor),
+            ("config.json", config),
+        ];
+        ("layernorm", both)
+    };
+    if weights.head.is_empty() {
+        add_norm(norm, weights, &mut tensors)?;
+        notes.push(format!(
+            "{target} has a last LayerNorm, {norm}: it is written as it starts, 1 and 0"
         ));
     }
     fs::create_dir_all(out).map_err(|source| CheckpointError::write(out, source))?;
-    let files = ["model.safetensors", "preprocessor_config.json", "config.json"].map(|name| out.join(name));
+    let mut files = vec![out.join("model.safetensors")];
     let metadata = Metadata::from([("format".to_owned(), "pt".to_owned())]); // transformers asks for it
     write_safetensors(&files[0], &tensors, &metadata)?;
-    write_json(&files[1], &hugging_face::preprocessor(preprocessing))?;
-    let dtype = match weights.encoder.values().next().map(|tensor| tensor.dtype) {
-        Some(Dtype::F16) => "float16",
-        Some(Dtype::BF16) => "bfloat16",
-        Some(Dtype::F64) => "float64",
-        _ => "float32",
-    };
-    write_json(
-        &files[2],
-        &hugging_face::config(weights, dtype, preprocessing.side()),
-    )?;
-    Ok(files.into())
+    for (name, content) in descriptions {
+        files.push(out.join(name));
+        write_json(&out.join(name), &content)?;
+    }
+    Ok(files)
+}
+
+/// A last LayerNorm, as it starts.
+fn add_norm(name: &str, weights: &Weights, tensors: &mut Tensors) -> Result<(), CheckpointError> {
+    let width = weights.architecture.dims.last().copied().unwrap_or_default();
+    for (part, value) in [("weight", 1.0), ("bias", 0.0)] {
+        let tensor = TensorData::from_f32(vec![width], &vec![value; width])?;
+        tensors.insert(format!("{name}.{part}"), tensor);
+    }
+    Ok(())
 }
 
 /// What a file's name says about its format.

@@ -5,15 +5,18 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::json::read_json;
-use crate::tensor::Metadata;
+use crate::tensor::{Dtype, Metadata};
 use crate::weights::architecture::{Architecture, BlockVersion};
 use crate::weights::preprocessing::{BICUBIC, Preprocessing};
-use crate::weights::{CLASS_NAMES, Weights};
+use crate::weights::{CLASS_NAMES, SIGMOID, Weights};
+
+/// transformers' `problem_type` where each class is decided by itself.
+const BY_ITSELF: &str = "multi_label_classification";
 
 /// eps of the LayerNorm before the head, here and in the reference.
 const NORM_EPS: f64 = 1e-6;
 
-/// Takes class names from the `config.json` beside a file of weights, if there is one, and says where its network
+/// Takes class names, and whether each is decided by itself, from the `config.json` beside a file of weights, if there is one, and says where its network
 /// differs from ours.
 pub(crate) fn read_config(file: &Path, metadata: &mut Metadata, notes: &mut Vec<String>) {
     let beside = file.with_file_name("config.json");
@@ -31,6 +34,9 @@ pub(crate) fn read_config(file: &Path, metadata: &mut Metadata, notes: &mut Vec<
     if let Some(names) = class_names(&config["id2label"]) {
         metadata.insert(CLASS_NAMES.to_owned(), json!(names).to_string());
     }
+    if config["problem_type"] == BY_ITSELF {
+        metadata.insert(SIGMOID.to_owned(), "true".to_owned());
+    }
 }
 
 /// The names in the order of their numbers; `None` where they are transformers' placeholders.
@@ -47,7 +53,13 @@ fn class_names(id2label: &Value) -> Option<Vec<&str>> {
 }
 
 /// `config.json` of a ConvNeXt (V1) or ConvNeXtV2 model, for classification where there is a head.
-pub(crate) fn config(weights: &Weights, dtype: &str, image_size: usize) -> Value {
+pub(crate) fn config(weights: &Weights, image_size: usize) -> Value {
+    let dtype = match weights.encoder.values().next().map(|tensor| tensor.dtype) {
+        Some(Dtype::F16) => "float16",
+        Some(Dtype::BF16) => "bfloat16",
+        Some(Dtype::F64) => "float64",
+        _ => "float32",
+    };
     let Architecture {
         depths,
         dims,
@@ -85,11 +97,8 @@ pub(crate) fn config(weights: &Weights, dtype: &str, image_size: usize) -> Value
         config["layer_scale_init_value"] = json!(1e-6);
     }
     if let Some(classes) = classes {
-        let names: Vec<String> = weights
-            .metadata
-            .get(CLASS_NAMES)
-            .and_then(|text| serde_json::from_str(text).ok())
-            .filter(|names: &Vec<String>| names.len() == *classes)
+        let names = weights
+            .class_names()
             .unwrap_or_else(|| (0..*classes).map(|i| format!("LABEL_{i}")).collect());
         let id2label = names
             .iter()
@@ -98,6 +107,9 @@ pub(crate) fn config(weights: &Weights, dtype: &str, image_size: usize) -> Value
         let label2id = names.iter().enumerate().map(|(i, name)| (name.clone(), json!(i)));
         config["id2label"] = Value::Object(id2label.collect());
         config["label2id"] = Value::Object(label2id.collect());
+        if weights.is_sigmoid() {
+            config["problem_type"] = json!(BY_ITSELF);
+        }
     }
     config
 }

@@ -20,6 +20,7 @@ mod hugging_face;
 pub(crate) mod layout;
 pub(crate) mod naming;
 mod preprocessing;
+mod timm;
 
 use architecture::Alternatives;
 pub use architecture::{Architecture, BlockVersion, DecoderShape};
@@ -36,6 +37,8 @@ const AVERAGED: &str = "ema.safetensors";
 pub(crate) const RUN_CONFIG: &str = "fcmae.config";
 /// Metadata key of fcmae's own files: names of the classes, a JSON list.
 pub(crate) const CLASS_NAMES: &str = "fcmae.class_names";
+/// Metadata key of fcmae's own files: `true` where each class is decided by itself.
+pub(crate) const SIGMOID: &str = "fcmae.sigmoid";
 /// Metadata key of fcmae's own files: what stands in GRN's place, where the encoder is neither V1 nor V2.
 pub(crate) const RESPONSE: &str = "fcmae.response";
 /// Metadata key of fcmae's own files: the kind of the decoder, where it is not the paper's.
@@ -129,6 +132,24 @@ impl Weights {
         encoder
             .chain(self.decoder.iter().map(|(k, v)| (k.clone(), v.clone())))
             .collect()
+    }
+
+    /// Names of the classes, where the metadata have one for each.
+    #[must_use]
+    pub fn class_names(&self) -> Option<Vec<String>> {
+        let names: Vec<String> = serde_json::from_str(self.metadata.get(CLASS_NAMES)?).ok()?;
+        (Some(names.len()) == self.architecture.classes).then_some(names)
+    }
+
+    /// Whether each class is decided by itself (sigmoid) rather than one of all (softmax), as far as the metadata say.
+    #[must_use]
+    pub fn is_sigmoid(&self) -> bool {
+        self.metadata.get(SIGMOID).is_some_and(|value| value == "true")
+    }
+
+    /// Notes that each class is decided by itself.
+    pub fn set_sigmoid(&mut self) {
+        self.metadata.insert(SIGMOID.to_owned(), "true".to_owned());
     }
 }
 

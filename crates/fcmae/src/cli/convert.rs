@@ -15,7 +15,8 @@ use super::{Outcome, output};
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "The format of IN is told by its content; nothing in a pickle is ever run.\n\
-    OUT is a folder for hf, else a file: .safetensors, or for official and timm .pth, .pt or .bin.\n\
+    OUT is a folder for hf, else a file: .safetensors, or for official and timm .pth, .pt or .bin. Without an ending it is\n\
+    for timm a folder, which timm.create_model opens as 'local-dir:OUT', images and names of classes described.\n\
     official with a decoder has the names and kernels of the reference's own pre-training (MinkowskiEngine).\n\
     The size of images has no effect on the weights of a ConvNeXt: any multiple of its total stride will do."
 )]
@@ -45,7 +46,7 @@ pub(super) struct Args {
     /// Leave norm and head out
     #[arg(long)]
     no_head: bool,
-    /// Side of images, for the description that native and hf carry [default: as the weights say, or 224]
+    /// Side of images, for the description that native, hf and folders of timm carry [default: as the weights say, or 224]
     #[arg(long, value_name = "PX", value_parser = clap::value_parser!(u32).range(1..))]
     image_size: Option<u32>,
     /// Replace OUT if it is there
@@ -62,7 +63,7 @@ enum To {
     Native,
     /// The reference, facebookresearch/ConvNeXt-V2
     Official,
-    /// timm
+    /// timm: a file, or a folder with config.json
     Timm,
     /// transformers, with config.json and preprocessor_config.json
     Hf,

@@ -34,10 +34,25 @@ struct Loss {
 /// # Errors
 /// A config that cannot be read; the error names the file.
 pub fn keep_description(weights: &mut Weights) -> Result<()> {
-    if let Some(data) = run_config(weights)?.data {
+    let run = run_config(weights)?;
+    if is_sigmoid(&run, kind(&run, weights)?) {
+        weights.set_sigmoid();
+    }
+    if let Some(data) = run.data {
         preprocessing(&data).complete(&mut weights.metadata);
     }
     Ok(())
+}
+
+/// What labels the weights learned from.
+fn kind(run: &RunConfig, weights: &Weights) -> Result<LabelKind> {
+    let mut kind = run.labels.kind;
+    read(weights, "fcmae.labels", &mut kind)?;
+    Ok(kind)
+}
+
+fn is_sigmoid(run: &RunConfig, kind: LabelKind) -> bool {
+    kind == LabelKind::MultiLabel || run.loss.sigmoid
 }
 
 /// What the file of weights says of how their images are prepared.
@@ -79,19 +94,23 @@ pub(super) struct Described {
 pub(super) fn describe(weights: &Weights) -> Result<Described> {
     let run = run_config(weights)?;
     let is_assumed = run.data.is_none() && !Preprocessing::is_known(weights);
+    let kind = kind(&run, weights)?;
+    let is_sigmoid = weights.is_sigmoid() || is_sigmoid(&run, kind);
     let mut data = match run.data {
         Some(data) => data,
         None => imagenet(weights)?,
     };
-    let mut labels = run.labels;
-    labels.fraction = 1.0; // of training, not of what comes after
+    let labels = LabelConfig {
+        kind,
+        fraction: 1.0, // of training, not of what comes after
+        ..run.labels
+    };
     let mut class_names = Vec::new();
     read(weights, "fcmae.color", &mut data.color)?;
     let images = preprocessing(&data).corrected_by(weights)?;
     data.image_size = images.image_size;
     data.crop_pct = images.crop_pct;
     (data.mean, data.std) = (images.mean, images.std);
-    read(weights, "fcmae.labels", &mut labels.kind)?;
     read(weights, "fcmae.class_names", &mut class_names)?;
     data.val_fraction = 0.0;
     Ok(Described {
@@ -100,7 +119,7 @@ pub(super) fn describe(weights: &Weights) -> Result<Described> {
              `data.mean`, `data.std`, `data.crop_pct`)"
                 .to_owned()
         }),
-        is_sigmoid: labels.kind == LabelKind::MultiLabel || run.loss.sigmoid,
+        is_sigmoid,
         config: InferenceConfig {
             precision: run.precision,
             data,
