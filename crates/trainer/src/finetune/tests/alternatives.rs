@@ -5,40 +5,12 @@ use fcmae_blocks::ResponseKind;
 use super::*;
 use crate::inference::Inference;
 
-/// A pre-training run of one epoch with this in GRN's place.
-fn pretrained(folder: &Path, response: ResponseKind) -> PathBuf {
-    let mut config = PretrainConfig {
-        name: format!("pre-{}", response.name()),
-        output_dir: folder.join("runs"),
-        device: "cpu".into(),
-        threads: 1,
-        model: EncoderConfig {
-            drop_path: 0.0,
-            ..model()
-        },
-        decoder: DecoderConfig {
-            dim: 8,
-            ..DecoderConfig::default()
-        },
-        data: data(folder),
-        schedule: ScheduleConfig {
-            epochs: 1,
-            warmup_epochs: 0.0,
-            min_lr: 0.0,
-        },
-        train: TrainConfig {
-            batch_size: 8,
-            accumulate: 1,
-        },
-        log: LogConfig {
-            reconstructions_every_epochs: 0,
-            ..LogConfig::default()
-        },
-        ..PretrainConfig::default()
-    };
+/// The folder of a pre-training run with this in GRN's place.
+fn with_response(folder: &Path, response: ResponseKind) -> PathBuf {
+    let mut config = pretraining(folder);
+    config.name = format!("pre-{}", response.name());
     config.model.response.kind = Some(response);
-    let summary = crate::pretrain(&config, &quiet(Start::Continue, StopFlag::default()));
-    summary.unwrap().run
+    pretrained(&config).run
 }
 
 /// The sentence on what was loaded, after a run that begins so.
@@ -53,7 +25,9 @@ fn begins_with(config: &FinetuneConfig) -> String {
 fn grn_can_be_dropped_at_fine_tuning_and_added_only_then() {
     let folder = tempfile::tempdir().unwrap();
     let mut config = tiny(folder.path());
-    config.init = pretrained(folder.path(), ResponseKind::Grn).display().to_string();
+    config.init = with_response(folder.path(), ResponseKind::Grn)
+        .display()
+        .to_string();
     config.model.response.kind = Some(ResponseKind::None);
     config.name = "dropped".into();
     let message = refusal(&config);
@@ -71,7 +45,7 @@ fn grn_can_be_dropped_at_fine_tuning_and_added_only_then() {
     let weights = file(&config, "last/model.safetensors");
     assert!(weights.keys().all(|name| !name.contains(".grn.")));
 
-    config.init = pretrained(folder.path(), ResponseKind::None)
+    config.init = with_response(folder.path(), ResponseKind::None)
         .display()
         .to_string();
     config.init_allow_unused.clear();
@@ -93,7 +67,7 @@ fn classifiers_of_alternatives_are_trained_averaged_and_used() {
     let folder = tempfile::tempdir().unwrap();
     for response in [ResponseKind::Bn, ResponseKind::Se] {
         let mut config = tiny(folder.path());
-        config.init = pretrained(folder.path(), response).display().to_string();
+        config.init = with_response(folder.path(), response).display().to_string();
         config.model.response.kind = Some(response);
         config.name = response.name().into();
         let summary = run(&config);
