@@ -180,6 +180,7 @@ fn every_verb_goes_on_without_an_unreadable_picture_and_says_so() {
     ];
     let evaluated = run(&place, &args).ended(1);
     assert_eq!(evaluated.json()["report"]["single_label"]["images"], 19);
+    assert_eq!(evaluated.json()["split"], "test");
     assert!(
         evaluated.stderr.contains("unreadable: parts/test/1/07.png: "),
         "{evaluated:?}"
@@ -220,6 +221,7 @@ fn evaluation_counts_what_was_predicted() {
     let report = run(&place, &args).ended(0).json();
     let measures = &report["report"]["single_label"];
     assert_eq!(measures["top1"]["value"], 0.75);
+    assert!(report["split"].is_null(), "a manifest has no parts");
     assert_eq!(measures["images"], 24);
     let interval = &measures["top1"]["interval"];
     assert!(

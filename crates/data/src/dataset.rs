@@ -39,6 +39,7 @@ pub struct Sample {
 #[derive(Debug, Clone)]
 pub struct Dataset {
     origin: PathBuf,
+    split: Option<String>,
     samples: Vec<Sample>,
     class_names: Vec<String>,
     label_kind: Option<LabelKind>,
@@ -127,6 +128,7 @@ impl Dataset {
         let cache = open_cache(config, samples.len())?;
         Ok(Dataset {
             origin: origin.to_owned(),
+            split: source::has_part(config).then(|| config.split.clone()),
             samples,
             class_names: listing.class_names,
             label_kind: labels.map(|labels| labels.kind),
@@ -139,6 +141,12 @@ impl Dataset {
     #[must_use]
     pub fn origin(&self) -> &Path {
         &self.origin
+    }
+
+    /// The part of the source that the samples are (`data.split`); none where it has no parts.
+    #[must_use]
+    pub fn split(&self) -> Option<&str> {
+        self.split.as_deref()
     }
 
     /// Number of samples.
@@ -337,6 +345,7 @@ pub(crate) fn listed(counts: &[(Option<u32>, usize)]) -> Dataset {
         .collect();
     Dataset {
         origin: PathBuf::from("listed"),
+        split: None,
         samples,
         class_names: (0..counts.iter().filter(|(label, _)| label.is_some()).count())
             .map(|c| c.to_string())

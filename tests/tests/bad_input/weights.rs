@@ -227,15 +227,26 @@ pub(super) const PLACES_FOR_RESULTS: Group = Group {
         Case {
             what: "a report in a file's place",
             setup: |place| {
-                let pictures = (0..10).map(|i| format!("bars/level/{i:02}.png,{i}\n"));
-                place.write("ten.csv", format!("path,label\n{}", pictures.collect::<String>()));
+                ten(place);
                 place.write("report", "in the way");
             },
             args: &["evaluate", "model.pth", "--data", "ten.csv", "-o", "report"],
             says: &["--output report: File exists (os error 17); choose another folder"],
         },
+        Case {
+            what: "a part of data that has none",
+            setup: ten,
+            args: &["evaluate", "model.pth", "--data", "ten.csv", "--split", "val"],
+            says: &["--split val: ten.csv has no parts; leave it out to measure all of its images"],
+        },
     ],
 };
+
+/// One picture of each of the ten classes of `model.pth`.
+fn ten(place: &Place) {
+    let pictures = (0..10).map(|i| format!("bars/level/{i:02}.png,{i}\n"));
+    place.write("ten.csv", format!("path,label\n{}", pictures.collect::<String>()));
+}
 
 #[test]
 fn places_for_results() {

@@ -223,6 +223,7 @@ fn folder(
         let config = timm::config(weights, preprocessing, style.conv_mlp);
         ("head.norm", vec![("config.json", config)])
     } else {
+        notes.extend(hugging_face::limits(weights, preprocessing));
         let preprocessor = hugging_face::preprocessor(preprocessing);
         let config = hugging_face::config(weights, preprocessing.side());
         let both = vec![

@@ -114,6 +114,26 @@ pub(crate) fn config(weights: &Weights, image_size: usize) -> Value {
     config
 }
 
+/// What transformers' image processor of ConvNeXt cannot do.
+pub(crate) fn limits(weights: &Weights, preprocessing: &Preprocessing) -> Vec<String> {
+    let mut notes = Vec::new();
+    let [height, width] = preprocessing.image_size;
+    if height != width {
+        notes.push(format!(
+            "images of {height}×{width} px were used; transformers prepares squares: {} px are written",
+            preprocessing.side()
+        ));
+    }
+    let channels = weights.architecture.in_chans;
+    if channels != 3 {
+        notes.push(format!(
+            "transformers' pipelines read images as RGB and this network takes {channels} channel(s): `--in-chans 3` writes one \
+             that takes RGB"
+        ));
+    }
+    notes
+}
+
 /// `preprocessor_config.json`: the evaluation transform of the fact sheet, §3.8.
 pub(crate) fn preprocessor(preprocessing: &Preprocessing) -> Value {
     json!({

@@ -142,9 +142,11 @@ impl Weights {
     }
 
     /// Whether each class is decided by itself (sigmoid) rather than one of all (softmax), as far as the metadata say.
+    /// A single one always is.
     #[must_use]
     pub fn is_sigmoid(&self) -> bool {
-        self.metadata.get(SIGMOID).is_some_and(|value| value == "true")
+        self.architecture.classes == Some(1)
+            || self.metadata.get(SIGMOID).is_some_and(|value| value == "true")
     }
 
     /// Notes that each class is decided by itself.

@@ -1,6 +1,7 @@
 //! How the images of weights are prepared: metadata keys of fcmae's own files, and what timm and transformers keep
 //! beside theirs.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
@@ -274,7 +275,7 @@ impl Preprocessor {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Hub {
-    label_names: Option<Vec<String>>,
+    label_names: Option<Names>,
     pretrained_cfg: Option<PretrainedCfg>,
 }
 
@@ -287,7 +288,29 @@ struct PretrainedCfg {
     interpolation: Option<String>,
     mean: Option<Vec<f64>>,
     std: Option<Vec<f64>>,
-    label_names: Option<Vec<String>>,
+    label_names: Option<Names>,
+}
+
+/// Names of the classes: a list, or by number.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Names {
+    List(Vec<String>),
+    ByNumber(BTreeMap<String, String>),
+    Other(serde::de::IgnoredAny),
+}
+
+impl Names {
+    /// In the order of their numbers; none where a number is missing.
+    fn list(self) -> Option<Vec<String>> {
+        match self {
+            Names::List(names) => Some(names),
+            Names::ByNumber(names) => (0..names.len())
+                .map(|number| names.get(&number.to_string()).cloned())
+                .collect(),
+            Names::Other(_) => None,
+        }
+    }
 }
 
 impl Hub {
@@ -298,7 +321,7 @@ impl Hub {
             crop_pct: of.crop_pct,
             mean: of.mean,
             std: of.std,
-            class_names: found.or(of.label_names),
+            class_names: found.or(of.label_names).and_then(Names::list),
             interpolation: of.interpolation.filter(|name| name != "bicubic"),
         }
     }
@@ -377,6 +400,21 @@ mod tests {
             read((Naming::Reference, 3), &[("config.json", text)]).unwrap().0,
             Metadata::new()
         );
+    }
+
+    #[test]
+    fn names_of_classes_are_a_list_or_a_map() {
+        let names = |names: &str| {
+            let text = format!(r#"{{"label_names": {names}, "pretrained_cfg": {{}}}}"#);
+            let (metadata, _) = read((Naming::Timm, 3), &[("config.json", &text)]).unwrap();
+            metadata.get(CLASS_NAMES).cloned()
+        };
+        let expected = Some(r#"["cat","dog"]"#.to_owned());
+        assert_eq!(names(r#"["cat", "dog"]"#), expected);
+        assert_eq!(names(r#"{"1": "dog", "0": "cat"}"#), expected);
+        for odd in [r#"{"1": "dog", "2": "cat"}"#, r#"{"cat": 0}"#, "7"] {
+            assert_eq!(names(odd), None, "{odd}");
+        }
     }
 
     #[test]

@@ -90,8 +90,8 @@ fn check_labels(base: &Path, mut listing: Listing, labels: &LabelConfig) -> Resu
 
 /// The folder to look in; an error when the root has other splits but not this one.
 pub(super) fn base(root: &Path, split: &str) -> Result<PathBuf, DataError> {
-    if !split.is_empty() && is_plain_name(split) && root.join(split).is_dir() {
-        return Ok(root.join(split));
+    if let Some(part) = part(root, split) {
+        return Ok(part);
     }
     let mut found: Vec<String> = entries(root)?
         .into_iter()
@@ -108,6 +108,12 @@ pub(super) fn base(root: &Path, split: &str) -> Result<PathBuf, DataError> {
         split: split.to_owned(),
         found,
     })
+}
+
+/// The sub-folder of that name, where there is one.
+pub(super) fn part(root: &Path, split: &str) -> Option<PathBuf> {
+    let part = root.join(split);
+    (!split.is_empty() && is_plain_name(split) && part.is_dir()).then_some(part)
 }
 
 fn is_plain_name(name: &str) -> bool {

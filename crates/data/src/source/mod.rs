@@ -54,6 +54,15 @@ pub fn is_collection(path: &Path) -> bool {
     path.is_dir() || is_list || is_url(&text)
 }
 
+/// Whether `config.split` chooses among the parts of the source. A manifest, shards that are named, and a folder without
+/// such a sub-folder have all of their images in every split.
+pub(crate) fn has_part(config: &DataConfig) -> bool {
+    match &config.path {
+        Some(path) => folder::part(path, &config.split).is_some(),
+        None => true, // a named data set
+    }
+}
+
 /// Lists the images at `path`, which are read as `config` says: tar shards, a manifest or an image folder.
 /// With `labels`, every image must be labelled as they say.
 pub(crate) fn open_path(

@@ -55,7 +55,7 @@ struct Network {
     name: String,
     weights: PathBuf,
     data: PathBuf,
-    split: String,
+    split: Option<String>,
     activation_maps: PathBuf,
     picture: PathBuf,
     unreadable: Vec<Unreadable>,
@@ -107,10 +107,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
 fn analyze(args: &Args, weights: &Path, name: String) -> Result<Network> {
     let inference = args.read.open(weights, args.data.as_deref())?;
     let options = AnalysisOptions {
-        split: args
-            .split
-            .clone()
-            .unwrap_or_else(|| inference.config.test_split.clone()),
+        split: args.split.clone(),
         limit: args.limit as usize,
         selectivity: args.selectivity,
         picture: args.picture.clone(),
@@ -126,7 +123,7 @@ fn analyze(args: &Args, weights: &Path, name: String) -> Result<Network> {
         name,
         weights: inference.file,
         data: analysis.data,
-        split: options.split,
+        split: analysis.split,
         activation_maps: file,
         picture: analysis.picture,
         unreadable: analysis.unreadable,

@@ -117,7 +117,8 @@ fn refuse_overwriting(args: &Args, file: &Path) -> Result<()> {
     let argument = |message: String| InputError::Argument { message };
     let out = &args.output;
     let is_there = if out.is_dir() {
-        out.join("config.json").exists()
+        let files = ["config.json", "model.safetensors", "preprocessor_config.json"];
+        files.iter().any(|file| out.join(file).exists())
     } else {
         out.exists()
     };

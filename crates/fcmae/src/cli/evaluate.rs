@@ -23,7 +23,7 @@ const WIDEST_MATRIX: usize = 12;
 pub(super) struct Args {
     #[command(flatten)]
     weights: WeightsArgs,
-    /// The part of the data set that is measured [default: test]
+    /// The part of the data set that is measured [default: test, or all images where there are no parts]
     #[arg(long)]
     split: Option<String>,
     /// Folder for `report.json` and `confusion.png`
@@ -36,13 +36,13 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> Result<Outcome> {
     let inference = args.weights.open()?;
-    let split = args.split.as_ref().unwrap_or(&inference.config.test_split);
-    let (dataset, note) = inference.labelled(split)?;
+    let (dataset, note) = inference.labelled(args.split.as_deref())?;
     output::folder(&args.output)?;
     let evaluation = inference.evaluate(&dataset)?;
     args.weights.tell(&inference);
     note.iter().for_each(|note| eprintln!("note: {note}"));
     tell_unreadable(&evaluation.unreadable);
+    let split = dataset.split();
     Measured::new(&inference, dataset.origin(), split)?
         .with_classes(note)
         .write(&args.output.join("report.json"), &evaluation)?;
@@ -65,7 +65,8 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
         }))?;
     } else {
         let (file, data) = (inference.file.display(), dataset.origin().display());
-        output::text(&format!("{file} on {data}, `{split}`\n\n"))?;
+        let what = split.map_or("all images".to_owned(), |split| format!("`{split}`"));
+        output::text(&format!("{file} on {data}, {what}\n\n"))?;
         output::text(&describe(&evaluation, inference.config.bootstrap.level))?;
         let what = matrix.map_or("report", |_| "report and picture");
         output::text(&format!("\n{what}: {}\n", args.output.display()))?;

@@ -14,7 +14,8 @@ pub(super) struct Measured {
     /// Of the file of weights.
     sha256: String,
     data: PathBuf,
-    split: String,
+    /// None where the data has no parts.
+    split: Option<String>,
     /// How classes were assigned to outputs, where their names do not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     classes: Option<String>,
@@ -38,13 +39,13 @@ struct Header {
 }
 
 impl Measured {
-    /// The weights of `inference` on the part `split` of the images at `data`.
-    pub(super) fn new(inference: &Inference, data: &Path, split: &str) -> Result<Measured> {
+    /// The weights of `inference` on the part `split` of the images at `data`, or on all of them.
+    pub(super) fn new(inference: &Inference, data: &Path, split: Option<&str>) -> Result<Measured> {
         Ok(Measured {
             weights: inference.file.clone(),
             sha256: sha256_file(&inference.file)?,
             data: data.to_owned(),
-            split: split.to_owned(),
+            split: split.map(str::to_owned),
             classes: None,
             settings: inference.config.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -63,11 +64,11 @@ impl Measured {
             && (&old.sha256, &old.data, &old.split) != (&self.sha256, &self.data, &self.split)
         {
             eprintln!(
-                "note: {} was of {} on {}, `{}`, and is replaced; `--output` keeps them apart",
+                "note: {} was of {} on {}{}, and is replaced; `--output` keeps them apart",
                 file.display(),
                 old.weights.display(),
                 old.data.display(),
-                old.split
+                old.split.map_or(String::new(), |split| format!(", `{split}`"))
             );
         }
         Ok(write_json(

@@ -40,7 +40,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
     args.weights.tell(&inference);
     tell_unreadable(&report.unreadable);
     let split = &inference.config.test_split;
-    Measured::new(&inference, &report.data, split)?.write(&folder.join("probe.json"), &report)?;
+    Measured::new(&inference, &report.data, Some(split))?.write(&folder.join("probe.json"), &report)?;
     if args.json {
         output::json(&json!({"weights": inference.file, "output": folder, "report": report}))?;
     } else {

@@ -64,7 +64,7 @@ pub(crate) struct Finetuning {
     /// Absent where no images are held out.
     held_out: Option<HeldOutLabels>,
     choice: Choice,
-    classes: usize,
+    class_names: Vec<String>,
     device: Device,
 }
 
@@ -91,7 +91,7 @@ impl Task for Finetuning {
             // a rehearsal: whatever the weights or the patterns have against it is said before a folder is made
             let vs = nn::VarStore::new(Device::Cpu);
             Classifier::new(&vs.root(), &config.model, names.len())?;
-            start::begin(config, &vs)?;
+            start::begin(config, names, &vs)?;
             start::freeze(&config.freeze, &vs)?;
         }
         Ok(())
@@ -99,7 +99,8 @@ impl Task for Finetuning {
 
     fn new(input: &Input<FinetuneConfig>, vs: &nn::VarStore, report: &Report) -> Result<Finetuning> {
         let (config, device) = (input.config.clone(), input.device);
-        let classes = input.dataset.class_names().len();
+        let class_names = input.dataset.class_names().to_vec();
+        let classes = class_names.len();
         let model = Classifier::new(&vs.root(), &config.model, classes)?;
         let ema = (config.ema.decay > 0.0).then(|| Ema::new(vs, &config.model, classes, config.ema.decay));
         let held_out = |dataset| HeldOutLabels::new(&config, dataset, classes, device, report.clone());
@@ -109,7 +110,7 @@ impl Task for Finetuning {
             ema: ema.transpose()?,
             held_out: input.held_out.clone().map(held_out),
             choice: Choice::new(config.selection),
-            classes,
+            class_names,
             device,
             config,
         })
@@ -139,7 +140,7 @@ impl Task for Finetuning {
     }
 
     fn begin(&mut self, vs: &nn::VarStore) -> Result<Vec<String>> {
-        let news = start::begin(&self.config, vs)?;
+        let news = start::begin(&self.config, &self.class_names, vs)?;
         if let Some(ema) = &self.ema {
             ema.begin()?;
         }
@@ -168,7 +169,7 @@ impl Task for Finetuning {
         };
         let images = images(&batch, self.device)?.to_kind(config.precision.kind());
         let logits = self.model.forward(&images, &pass)?.to_kind(Kind::Float); // [N, K]
-        let targets = objective::targets(batch.targets, self.classes, self.device)?;
+        let targets = objective::targets(batch.targets, self.class_names.len(), self.device)?;
         Ok(self.objective.loss(&logits, &targets))
     }
 

@@ -1,7 +1,7 @@
 //! What the classifier begins with: drawn or imported weights, and what stays as it is.
 
 use anyhow::{Context, Result};
-use fcmae_checkpoint::{ReadOptions, matches_any, read_weights_with};
+use fcmae_checkpoint::{ReadOptions, Weights, matches_any, read_weights_with};
 use fcmae_model::{Allow, load_allowing};
 use tch::{nn, no_grad};
 
@@ -11,15 +11,19 @@ use crate::error::InputError;
 const HEAD: [&str; 2] = ["head.weight", "head.bias"];
 
 /// Draws all weights from the seed (fact sheet §1.5), the head's scaled down, and puts those of `init` in their
-/// place. Returns sentences worth telling.
+/// place; `class_names` are the data's. Returns sentences worth telling.
 ///
 /// # Errors
 /// Weights that cannot be read, of another network, or of other classes.
-pub(super) fn begin(config: &FinetuneConfig, vs: &nn::VarStore) -> Result<Vec<String>> {
+pub(super) fn begin(
+    config: &FinetuneConfig,
+    class_names: &[String],
+    vs: &nn::VarStore,
+) -> Result<Vec<String>> {
     fcmae_blocks::initialise(vs, config.seed);
     let mut head = vs.variables()[HEAD[0]].shallow_clone();
     let _ = no_grad(|| head.f_mul_scalar_(config.head_init_scale))?;
-    let classes = head.size()[0] as usize;
+    let classes = class_names.len();
     let Some(path) = config.init() else {
         return Ok(Vec::new());
     };
@@ -63,8 +67,25 @@ pub(super) fn begin(config: &FinetuneConfig, vs: &nn::VarStore) -> Result<Vec<St
         return Err(InputError::config("init", message).into());
     }
     let mut news = vec![format!("begins with {}: {imported}", weights.file.display())];
+    if tensors.contains_key(HEAD[0]) {
+        news.extend(called_otherwise(&weights, class_names));
+    }
     news.extend(weights.notes);
     Ok(news)
+}
+
+/// A head that is kept keeps its order of the classes, whatever they are called now.
+fn called_otherwise(weights: &Weights, class_names: &[String]) -> Option<String> {
+    let theirs = weights.class_names()?;
+    let at = theirs
+        .iter()
+        .zip(class_names)
+        .position(|(theirs, ours)| theirs != ours)?;
+    Some(format!(
+        "the head is kept, and its class {at} was called {:?}, which is {:?} now: `labels.classes` gives them in another order, \
+         `new_head` = true begins with a new head",
+        theirs[at], class_names[at]
+    ))
 }
 
 /// Lets the parameters that fit one of `patterns` keep their values.
@@ -124,7 +145,11 @@ mod tests {
     fn the_head_is_drawn_a_thousand_times_smaller() {
         let config = tiny();
         let vs = classifier(&config);
-        assert!(begin(&config, &vs).unwrap().is_empty());
+        assert!(
+            begin(&config, &["a", "b", "c"].map(str::to_owned), &vs)
+                .unwrap()
+                .is_empty()
+        );
         let spread = |name: &str| vs.variables()[name].std(true).double_value(&[]);
         assert!((spread("head.weight") / 2e-5 - 1.0).abs() < 0.2);
         assert!((spread("stages.1.0.pwconv1.weight") / 0.02 - 1.0).abs() < 0.1);

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use fcmae_analysis::{FeatureReport, FeatureStatistics, PixelStatistics, channel_maps, maps_picture};
-use fcmae_data::{DataConfig, Dataset, LabelKind, Location};
+use fcmae_data::{Dataset, LabelKind, Location};
 use image::RgbImage;
 
+use super::evaluate::check_split;
 use super::network::Inference;
 use super::stream::Unreadable;
 use crate::error::InputError;
@@ -14,8 +15,8 @@ use crate::error::InputError;
 /// Which images are looked at, and for what.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AnalysisOptions {
-    /// The part of the data set.
-    pub split: String,
+    /// The part of the data set; `None`: the config's `test_split`, or all images where there are no parts.
+    pub split: Option<String>,
     /// At most this many of its images, spread evenly over the list. Paper: 1,000.
     pub limit: usize,
     /// Whether class selectivity is measured; the images need one label each.
@@ -29,6 +30,8 @@ pub struct AnalysisOptions {
 pub struct Analysis {
     /// Where the images came from.
     pub data: PathBuf,
+    /// The part of them; none where there are no parts.
+    pub split: Option<String>,
     /// The measures, place by place.
     pub report: FeatureReport,
     /// What single channels answer to one picture.
@@ -90,6 +93,7 @@ impl Inference {
             .context("a report without a picture")?;
         Ok(Analysis {
             data: dataset.origin().to_owned(),
+            split: dataset.split().map(str::to_owned),
             report,
             picture: picture.path().to_owned(),
             maps: self.activation_maps(picture)?,
@@ -99,19 +103,21 @@ impl Inference {
 
     /// The images that are measured, each with its label where selectivity is asked for.
     fn analyzed(&self, options: &AnalysisOptions) -> Result<Dataset> {
-        let data = DataConfig {
-            split: options.split.clone(),
-            ..self.config.data.clone()
-        };
+        let split = options.split.as_deref();
+        let data = self.measured(split);
         if !options.selectivity {
-            return Ok(Dataset::open(&data)?.spread(options.limit));
+            let dataset = Dataset::open(&data)?;
+            check_split(split, &dataset)?;
+            return Ok(dataset.spread(options.limit));
         }
         if self.config.labels.kind == LabelKind::MultiLabel {
             let message =
                 "\"multi_label\": class selectivity needs one label per image; use \"class\" or \"soft\"";
             return Err(InputError::config("labels.kind", message).into());
         }
-        let dataset = Dataset::open_labelled(&data, &self.config.labels)?.spread(options.limit);
+        let dataset = Dataset::open_labelled(&data, &self.config.labels)?;
+        check_split(split, &dataset)?;
+        let dataset = dataset.spread(options.limit);
         let classes = dataset
             .class_counts()
             .iter()

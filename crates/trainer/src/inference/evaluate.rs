@@ -33,21 +33,44 @@ pub enum EvaluationReport {
     MultiLabel(MultiLabelReport),
 }
 
+/// A part must be there where one is asked for; else all images are measured.
+pub(super) fn check_split(asked: Option<&str>, dataset: &Dataset) -> Result<(), InputError> {
+    match (asked, dataset.split()) {
+        (Some(split), None) => Err(InputError::Argument {
+            message: format!(
+                "--split {split}: {} has no parts; leave it out to measure all of its images",
+                dataset.origin().display()
+            ),
+        }),
+        _ => Ok(()),
+    }
+}
+
 impl Inference {
-    /// The labelled images of `split`, classes in the order of the outputs; and a sentence where that order is a
+    /// The labelled images of `split` (of `test_split`, where none is asked for), classes in the order of the outputs; and a sentence where that order is a
     /// convention: numbers and WordNet's (`n01440764`), as many as there are outputs, stand for the outputs in their own
     /// order, as for timm and the reference.
     ///
     /// # Errors
-    /// Images without labels; classes that the weights do not know.
-    pub fn labelled(&self, split: &str) -> Result<(Dataset, Option<String>)> {
-        let data = DataConfig {
-            split: split.to_owned(),
+    /// Images without labels; classes that the weights do not know; a part that is asked for of data without parts.
+    pub fn labelled(&self, split: Option<&str>) -> Result<(Dataset, Option<String>)> {
+        let (dataset, note) = self.with_labels(&self.measured(split))?;
+        check_split(split, &dataset)?;
+        Ok((dataset, note))
+    }
+
+    /// The images of `split`, of `test_split` where none is asked for.
+    pub(super) fn measured(&self, split: Option<&str>) -> DataConfig {
+        DataConfig {
+            split: split.unwrap_or(&self.config.test_split).to_owned(),
             ..self.config.data.clone()
-        };
+        }
+    }
+
+    fn with_labels(&self, data: &DataConfig) -> Result<(Dataset, Option<String>)> {
         let labels = &self.config.labels;
         if !self.are_named {
-            let dataset = Dataset::open_labelled(&data, labels)?;
+            let dataset = Dataset::open_labelled(data, labels)?;
             self.check_classes(&dataset)?;
             return Ok((dataset, None));
         }
@@ -55,7 +78,7 @@ impl Inference {
             classes: classes.to_vec(),
             ..labels.clone()
         };
-        let refused = match Dataset::open_labelled(&data, &named(&self.class_names)) {
+        let refused = match Dataset::open_labelled(data, &named(&self.class_names)) {
             Ok(dataset) => {
                 self.check_classes(&dataset)?;
                 return Ok((dataset, None));
@@ -63,7 +86,7 @@ impl Inference {
             Err(refused @ DataError::Fetch { .. }) => return Err(refused.into()),
             Err(refused) => refused,
         };
-        match Dataset::open_labelled(&data, &named(&[])) {
+        match Dataset::open_labelled(data, &named(&[])) {
             Ok(dataset) if self.are_numbers(dataset.class_names()) => {
                 let note = format!(
                     "the classes of {} are numbers; there are {} of them and of the outputs, so they are taken in their \

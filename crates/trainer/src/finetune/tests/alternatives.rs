@@ -18,7 +18,9 @@ fn begins_with(config: &FinetuneConfig) -> String {
     run(config);
     let vs = nn::VarStore::new(Device::Cpu);
     Classifier::new(&vs.root(), &config.model, 2).unwrap();
-    start::begin(config, &vs).unwrap().swap_remove(0)
+    start::begin(config, &["level", "upright"].map(str::to_owned), &vs)
+        .unwrap()
+        .swap_remove(0)
 }
 
 #[test]

@@ -62,3 +62,36 @@ fn weights_of_other_classes_need_a_new_head() {
         [3, 16]
     );
 }
+
+/// As many classes that are called otherwise: the head is kept, and that is told.
+#[test]
+fn a_head_whose_classes_are_called_otherwise_is_told_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = tiny(folder.path());
+    let names = config_names(&config);
+    let first = run(&config);
+    let told = |names: &[String], new_head: bool| {
+        let next = FinetuneConfig {
+            init: first.run.display().to_string(),
+            new_head,
+            ..config.clone()
+        };
+        let vs = nn::VarStore::new(Device::Cpu);
+        Classifier::new(&vs.root(), &config.model, 2).unwrap();
+        start::begin(&next, names, &vs).unwrap()
+    };
+    assert_eq!(told(&names, false).len(), 1);
+    let turned: Vec<String> = names.iter().rev().cloned().collect();
+    let news = told(&turned, false);
+    let expected = format!(
+        "the head is kept, and its class 0 was called {:?}, which is {:?} now",
+        names[0], names[1]
+    );
+    assert!(news[1].starts_with(&expected), "{news:?}");
+    assert_eq!(told(&turned, true).len(), 1);
+}
+
+fn config_names(config: &FinetuneConfig) -> Vec<String> {
+    let dataset = fcmae_data::Dataset::open_labelled(&config.data, &config.labels).unwrap();
+    dataset.class_names().to_vec()
+}

@@ -89,7 +89,7 @@ fn what_is_watched_is_what_is_analyzed() {
     let inference =
         Inference::open(&config.run_folder(), &["device=cpu".into(), "threads=1".into()]).unwrap();
     let options = AnalysisOptions {
-        split: "train".into(),
+        split: None,
         limit: 5,
         selectivity: false,
         picture: None,
