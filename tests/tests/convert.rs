@@ -158,6 +158,8 @@ fn every_file_can_be_inspected() {
 fn what_cannot_be_converted_is_refused_in_one_line_and_nothing_is_written() {
     let place = Place::new();
     place.write("there.pth", "precious");
+    place.write("taken/model.safetensors", "weights of somebody");
+    place.write("best/checksums", "");
     let before = place.snapshot();
     let timm = golden("timm.pth");
     let convert = |args: &[&str]| place.run(&[&["convert"], args].concat());
@@ -185,6 +187,16 @@ fn what_cannot_be_converted_is_refused_in_one_line_and_nothing_is_written() {
     refused(
         convert(&[&timm, "--to", "timm", "there.pth"]),
         "is there already; choose another place or give --force",
+    );
+    for to in ["timm", "hf"] {
+        refused(
+            convert(&[&timm, "--to", to, "taken"]),
+            "taken: is there already; choose another place or give --force",
+        );
+    }
+    refused(
+        convert(&[&timm, "--to", "timm", "best", "--force"]),
+        "best: this is a checkpoint; choose another place",
     );
     refused(
         convert(&[&timm, "--to", "timm", &timm, "--force"]),

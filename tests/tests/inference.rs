@@ -187,6 +187,27 @@ fn every_verb_goes_on_without_an_unreadable_picture_and_says_so() {
     );
 }
 
+/// A folder's parts mean nothing to who wants to know of pictures.
+#[test]
+fn all_pictures_below_a_folder_are_predicted() {
+    let place = Place::new().and_classifier();
+    for (file, to) in [
+        ("00", "mixed/00"),
+        ("01", "mixed/train/01"),
+        ("02", "mixed/val/x/02"),
+    ] {
+        place.write(&format!("{to}.png"), place.read(&format!("images/{file}.png")));
+    }
+    let all = run(&place, &["predict", "model.pth", "mixed", "--json"]).ended(0);
+    assert_eq!(lines(&all).len(), 3, "{all:?}");
+    let embedded = run(
+        &place,
+        &["embed", "model.pth", "mixed", "-o", "all.npy", "--json"],
+    )
+    .ended(0);
+    assert_eq!(embedded.json()["images"], 3, "{embedded:?}");
+}
+
 #[test]
 fn evaluation_counts_what_was_predicted() {
     let place = Place::new().and_classifier();

@@ -95,17 +95,17 @@ def load(folder):
         theirs = (config["mean"], config["std"], config["input_size"][-1])
         wanted = (preprocessing["image_mean"], preprocessing["image_std"], preprocessing["size"]["shortest_edge"])
         assert [*map(list, theirs[:2]), theirs[2]] == list(wanted), f"images of {theirs} instead of {wanted}"
-        if model.stem[0].stride == (2, 2):
-            model.stages[0].downsample = torch.nn.Identity()
         return model.eval()(images)
 
-    return {
+    programs = {
         "timm": lambda: of_timm("timm.pth", lambda state, model: state),
-        "local-dir": of_timm_folder,
         # the reference cannot be installed; timm reads its files
         "reference": lambda: of_timm("reference.pth", checkpoint_filter_fn),
         "transformers": of_transformers,
     }
+    if (folder / "timm").is_dir():  # timm has no network for every stem
+        programs["local-dir"] = of_timm_folder
+    return programs
 
 
 def timm_model(config):

@@ -192,6 +192,28 @@ fn timm_needs_a_hint_for_a_stem_of_stride_2() {
         "{hint:?}"
     );
     assert!(notes(Target::HuggingFace, "hf").is_empty());
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("timm");
+    let refused = export_weights(&weights, Target::Timm, &out)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        refused.contains("no folder that timm could open can be written"),
+        "{refused}"
+    );
+    assert!(!out.exists());
+}
+
+/// timm would make another network of it without a word.
+#[test]
+fn a_stem_of_stride_8_is_told_of() {
+    let mut weights = weights("timm.pth");
+    weights.architecture.stem_stride = 8;
+    let (_folder, _, notes) = exported(&weights, Target::Timm, "timm.pth");
+    assert!(
+        notes[0].contains("timm dilates stages beyond a stride of 32"),
+        "{notes:?}"
+    );
 }
 
 /// What folders tell of the use of weights comes back; a file has no place for it, and that is said.

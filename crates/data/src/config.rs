@@ -29,7 +29,7 @@ pub struct DataConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
     /// Which part of the data set: the sub-folder of a folder (where it has one of that name), the shards with
-    /// that word in their names, or the manifest of a named data set.
+    /// that word in their names, or the manifest of a named data set. Without labels, `""` is all of a folder.
     pub split: String,
     /// Height and width of what the network sees, in pixels. A single number means a square.
     #[serde(deserialize_with = "side_or_sides")]

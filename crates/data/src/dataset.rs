@@ -56,13 +56,15 @@ impl Dataset {
         Dataset::open_with(config, None)
     }
 
-    /// Lists the images at `path`, the rest as `config` says.
+    /// Lists the images at `path`, of a folder all of them, whatever parts it has; the rest as `config` says.
     ///
     /// # Errors
     /// As for [`open`](Dataset::open).
-    pub fn open_at(path: &Path, config: &DataConfig) -> Result<Dataset, DataError> {
+    pub fn open_all(path: &Path, config: &DataConfig) -> Result<Dataset, DataError> {
+        let split = if path.is_dir() { "" } else { &config.split };
         Dataset::open(&DataConfig {
             path: Some(path.to_owned()),
+            split: split.to_owned(),
             ..config.clone()
         })
     }
@@ -206,6 +208,21 @@ impl Dataset {
         match self.cached(index) {
             Some(image) => Ok(image),
             None => self.decode(index, &self.samples[index].location.read()?),
+        }
+    }
+
+    /// As [`load`](Dataset::load), for somebody who may be asked to stop while a server keeps silent:
+    /// [`DataError::Stopped`].
+    ///
+    /// # Errors
+    /// As for [`load`](Dataset::load).
+    ///
+    /// # Panics
+    /// As [`load`](Dataset::load).
+    pub fn load_unless(&self, index: usize, is_stopped: impl Fn() -> bool) -> Result<Arc<Image>, DataError> {
+        match self.cached(index) {
+            Some(image) => Ok(image),
+            None => self.decode(index, &self.samples[index].location.read_while(is_stopped)?),
         }
     }
 

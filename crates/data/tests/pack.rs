@@ -393,6 +393,27 @@ fn pictures_that_cannot_be_read_are_left_out_where_that_is_wished() {
     );
 }
 
+/// What a link in the place of the unfinished shards leads to is not cleared away.
+#[test]
+fn a_link_in_the_way_is_refused() {
+    let source = folder();
+    let (root, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    std::fs::write(other.path().join("thesis.txt"), "years of work").unwrap();
+    std::os::unix::fs::symlink(other.path(), root.path().join(".pack-shards.part")).unwrap();
+    let refused = pack(
+        &config(source.path()),
+        &root.path().join("shards"),
+        &small(),
+        &mut |_| {},
+    );
+    let message = refused.unwrap_err().to_string();
+    assert!(
+        message.contains(".pack-shards.part is in the way; remove it"),
+        "{message}"
+    );
+    assert!(other.path().join("thesis.txt").exists());
+}
+
 #[test]
 fn only_one_process_packs_a_folder() {
     let root = folder();

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -88,6 +88,7 @@ impl Record {
 #[derive(Debug)]
 pub struct MetricsFile {
     file: File,
+    damaged: Option<PathBuf>,
 }
 
 impl MetricsFile {
@@ -95,22 +96,35 @@ impl MetricsFile {
     /// that the file reads as that of an undisturbed run. Step 0 starts an empty file.
     ///
     /// An epoch line of the very step stays only if that epoch was closed (`epochs_closed`): otherwise it will
-    /// be written again.
+    /// be written again. Lines before the last that are no records are left out, and the file is kept as it was in
+    /// [`damaged`](MetricsFile::damaged).
     ///
     /// # Errors
     /// The file cannot be read or written.
     pub fn open(path: &Path, step: u64, epochs_closed: u64) -> io::Result<MetricsFile> {
-        let kept = match fs::read_to_string(path) {
-            Ok(text) => keep(&text, step, epochs_closed),
+        let text = match fs::read(path) {
+            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
             Err(error) => return Err(error),
         };
+        let (kept, is_damaged) = keep(&text, step, epochs_closed);
+        let damaged = is_damaged.then(|| path.with_extension("jsonl.damaged"));
+        if let Some(damaged) = &damaged {
+            fs::copy(path, damaged)?;
+        }
         let cut = path.with_extension("jsonl.part");
         fs::write(&cut, kept)?;
         fs::rename(&cut, path)?;
         Ok(MetricsFile {
             file: OpenOptions::new().append(true).open(path)?,
+            damaged,
         })
+    }
+
+    /// The file as it was, where lines of it could not be read and are left out.
+    #[must_use]
+    pub fn damaged(&self) -> Option<&Path> {
+        self.damaged.as_deref()
     }
 
     /// Appends one line.
@@ -124,17 +138,24 @@ impl MetricsFile {
     }
 }
 
-/// The lines up to `step`. A line that is no record is the torn end of a killed write: it goes.
-fn keep(text: &str, step: u64, epochs_closed: u64) -> String {
-    let is_kept = |line: &&str| match serde_json::from_str::<Record>(line) {
-        Ok(Record::Step(record)) => record.step <= step,
-        Ok(Record::Epoch(record)) => record.step <= step && record.epoch <= epochs_closed,
-        Err(_) => false,
-    };
-    text.lines()
-        .filter(is_kept)
-        .map(|line| format!("{line}\n"))
-        .collect()
+/// The lines up to `step`, and whether others are damaged. The last line may be the torn end of a killed write.
+fn keep(text: &str, step: u64, epochs_closed: u64) -> (String, bool) {
+    let (mut kept, mut is_damaged) = (String::new(), false);
+    for line in text.split_inclusive('\n') {
+        let is_kept = match serde_json::from_str::<Record>(line) {
+            Ok(Record::Step(record)) => record.step <= step,
+            Ok(Record::Epoch(record)) => record.step <= step && record.epoch <= epochs_closed,
+            Err(_) => {
+                is_damaged |= line.ends_with('\n');
+                false
+            }
+        };
+        if is_kept {
+            kept += line.trim_end();
+            kept.push('\n');
+        }
+    }
+    (kept, is_damaged)
 }
 
 /// Exponential average of a series, without the bias of its start: the weights always sum to 1.
@@ -228,6 +249,21 @@ mod tests {
         let all = [step(1), step(2), epoch(1), Record::Epoch(passed_over)];
         assert_eq!(reopened(&all, 4, 2), all);
         assert_eq!(reopened(&all, 0, 0), []);
+    }
+
+    #[test]
+    fn damaged_lines_are_left_out_and_the_file_is_kept_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metrics.jsonl");
+        let mut file = MetricsFile::open(&path, 0, 0).unwrap();
+        (1..4).for_each(|at| file.write(&step(at)).unwrap());
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[3] ^= 0x80; // no UTF-8 any more
+        fs::write(&path, &bytes).unwrap();
+        let file = MetricsFile::open(&path, 3, 0).unwrap();
+        assert_eq!(fs::read(file.damaged().unwrap()).unwrap(), bytes);
+        assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 2);
+        assert!(MetricsFile::open(&path, 3, 0).unwrap().damaged().is_none());
     }
 
     #[test]

@@ -85,7 +85,7 @@ impl Pretrained {
         if path.is_file() && !is_collection(path) {
             return Ok(vec![path.into()]);
         }
-        Ok(Dataset::open_at(path, &self.config.data)?.locations())
+        Ok(Dataset::open_all(path, &self.config.data)?.locations())
     }
 
     /// Reconstructs images. A random mask is keyed by the image's place in `files`.

@@ -55,6 +55,15 @@ impl StopFlag {
         done
     }
 
+    /// The same flag for who has to clean up: a signal never ends the process before the run does.
+    #[must_use]
+    pub fn without_haste(&self) -> StopFlag {
+        StopFlag {
+            nothing_begun: Arc::default(),
+            ..self.clone()
+        }
+    }
+
     /// Raises the flag.
     pub fn raise(&self) {
         self.raised.store(true, Ordering::SeqCst);

@@ -15,7 +15,7 @@ use crate::{instructions, paths, program};
 
 pub(crate) use pair::distance;
 use pair::{Pair, TOLERANCE, table};
-use programs::{Fcmae, OTHERS};
+use programs::{FOLDER_OF_TIMM, Fcmae, OTHERS};
 pub(crate) use programs::{Others, logits_of_line};
 
 /// The sizes of the paper; timm and transformers have them all.
@@ -98,11 +98,17 @@ impl Exchange {
     /// Weights of ours, exported for the others and loaded there.
     fn exported(&mut self, subject: &str, weights: &Path, folder: &Path) -> Result<()> {
         for other in &OTHERS {
-            self.fcmae.convert(weights, other.to, &folder.join(other.file))?;
+            let written = self.fcmae.convert(weights, other.to, &folder.join(other.file));
+            match written {
+                // of networks that timm has none for there is no folder, and fcmae has said so
+                Err(error) if other.name == FOLDER_OF_TIMM => eprintln!("note: {error:#}"),
+                written => written?,
+            }
         }
         let loaded = self.others.load(folder)?;
         let ours = self.fcmae.logits(weights, folder)?;
-        self.pairs.extend(OTHERS.iter().map(|other| {
+        let asked = OTHERS.iter().filter(|other| loaded.has(other.name));
+        self.pairs.extend(asked.map(|other| {
             let between = ("fcmae", other.name);
             Pair::new(subject, between, Ok(ours.clone()), loaded.logits(other.name))
         }));

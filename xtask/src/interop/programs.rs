@@ -19,6 +19,9 @@ pub(super) struct Other {
     pub(super) file: &'static str,
 }
 
+/// timm, which opens a folder.
+pub(super) const FOLDER_OF_TIMM: &str = "local-dir";
+
 pub(super) const OTHERS: [Other; 4] = [
     Other {
         name: "timm",
@@ -26,7 +29,7 @@ pub(super) const OTHERS: [Other; 4] = [
         file: "timm.pth",
     },
     Other {
-        name: "local-dir",
+        name: FOLDER_OF_TIMM,
         to: "timm",
         file: "timm",
     },

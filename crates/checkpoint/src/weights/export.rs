@@ -18,10 +18,6 @@ use crate::write::write_safetensors;
 /// timm's factory functions make linear maps 1×1 convolutions in networks narrower than this (tiny).
 const CONV_MLP_BELOW: usize = 96;
 
-/// timm's ConvNeXt takes a stem of stride 2 for the first half of one of stride 4.
-const TIMM_STEM: &str = "timm downsamples before the first stage where the stem has stride 2, and this network does not: before \
-                         loading, set `model.stages[0].downsample = torch.nn.Identity()`";
-
 /// For whom weights are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -93,8 +89,15 @@ pub fn export_weights(
         Target::Native | Target::Official => false,
     };
     notes.extend(left_behind(weights, target, is_folder, &preprocessing));
-    if target == Target::Timm && weights.architecture.stem_stride == 2 {
-        notes.push(TIMM_STEM.to_owned());
+    let obstacle = timm::obstacle(&weights.architecture).filter(|_| target == Target::Timm);
+    match obstacle {
+        Some(problem) if is_folder => {
+            let problem = format!(
+                "{problem}; no folder that timm could open can be written, a file can (`.safetensors`, `.pth`)"
+            );
+            return Err(CheckpointError::weights(&weights.file, problem));
+        }
+        note => notes.extend(note.map(str::to_owned)),
     }
     let files = match target {
         _ if is_folder => folder(weights, target, out, &preprocessing, &mut notes)?,

@@ -178,12 +178,26 @@ pub(super) fn read_beside(
     ];
     let known = values.into_iter().filter(|(_, value)| !value.is_null());
     metadata.extend(known.map(|(key, value)| (key.to_owned(), value.to_string())));
+    if let (Some(mode), Some([height, width])) = (found.crop_mode, found.image_size) {
+        let ours = crop_mode(height.min(width));
+        if mode != ours {
+            notes.push(format!(
+                "images were made to fit in another way (`crop_mode` {mode:?}); at {height}×{width} px it is {ours:?} here, \
+                 which differs where images are not square"
+            ));
+        }
+    }
     if let Some(other) = found.interpolation {
         notes.push(format!(
             "images were resized in another way ({other}); here it is bicubic"
         ));
     }
     Ok(())
+}
+
+/// How evaluation makes images fit, in timm's words: from 384 px on they are warped (fact sheet §3.8).
+pub(super) fn crop_mode(side: usize) -> &'static str {
+    if side < 384 { "center" } else { "squash" }
 }
 
 /// The JSON file of this name beside a file of weights, where there is one.
@@ -205,6 +219,8 @@ struct Beside {
     class_names: Option<Vec<String>>,
     /// Where it is not bicubic.
     interpolation: Option<String>,
+    /// How timm makes an image fit.
+    crop_mode: Option<String>,
 }
 
 /// transformers' `preprocessor_config.json`.
@@ -267,6 +283,7 @@ impl Preprocessor {
                 .resample
                 .filter(|&number| number != BICUBIC)
                 .map(|number| format!("PIL's filter {number}")),
+            crop_mode: None,
         }
     }
 }
@@ -286,6 +303,7 @@ struct PretrainedCfg {
     input_size: Option<[usize; 3]>,
     crop_pct: Option<f64>,
     interpolation: Option<String>,
+    crop_mode: Option<String>,
     mean: Option<Vec<f64>>,
     std: Option<Vec<f64>>,
     label_names: Option<Names>,
@@ -323,6 +341,7 @@ impl Hub {
             std: of.std,
             class_names: found.or(of.label_names).and_then(Names::list),
             interpolation: of.interpolation.filter(|name| name != "bicubic"),
+            crop_mode: of.crop_mode,
         }
     }
 }
@@ -400,6 +419,26 @@ mod tests {
             read((Naming::Reference, 3), &[("config.json", text)]).unwrap().0,
             Metadata::new()
         );
+    }
+
+    #[test]
+    fn another_way_to_fit_is_told() {
+        for (side, mode, is_told) in [
+            (384, "center", true),
+            (384, "squash", false),
+            (224, "border", true),
+            (224, "center", false),
+        ] {
+            let text = format!(
+                r#"{{"pretrained_cfg": {{"input_size": [3, {side}, {side}], "crop_mode": "{mode}"}}}}"#
+            );
+            let (_, notes) = read((Naming::Timm, 3), &[("config.json", &text)]).unwrap();
+            assert_eq!(
+                notes.iter().any(|note| note.contains("`crop_mode`")),
+                is_told,
+                "{side} {mode}"
+            );
+        }
     }
 
     #[test]

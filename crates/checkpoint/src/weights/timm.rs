@@ -4,14 +4,27 @@ use serde_json::{Map, Value, json};
 
 use crate::weights::Weights;
 use crate::weights::architecture::{Architecture, BlockVersion};
-use crate::weights::preprocessing::Preprocessing;
+use crate::weights::preprocessing::{Preprocessing, crop_mode};
 
 /// Sizes that timm has a factory function for; other networks are one of these with other depths and dims.
 const V1: [&str; 8] = ["atto", "femto", "pico", "nano", "tiny", "small", "base", "large"];
 const V2: [&str; 8] = ["atto", "femto", "pico", "nano", "tiny", "base", "large", "huge"];
 
-/// From this side on evaluation warps images instead of cutting out their middle (fact sheet §3.8).
-const WARPS_FROM: usize = 384;
+/// What timm's ConvNeXt makes of this network otherwise than it is, if anything: its networks have four stages and a total
+/// stride of 32 at most, and it takes a stem of stride 2 for the first half of one of stride 4.
+pub(crate) fn obstacle(network: &Architecture) -> Option<&'static str> {
+    match (network.dims.len(), network.stem_stride) {
+        (4, 1 | 4) => None,
+        (4, 2) => Some(
+            "timm downsamples before the first stage where the stem has stride 2, and this network does not: before loading, set \
+             `model.stages[0].downsample = torch.nn.Identity()`",
+        ),
+        (4, _) => Some(
+            "timm dilates stages beyond a stride of 32, and this network does not: its logits will differ",
+        ),
+        _ => Some("timm has ConvNeXts of four stages only"),
+    }
+}
 
 /// The `config.json` with which `timm.create_model("local-dir:FOLDER", pretrained=True)` makes the network.
 pub(crate) fn config(weights: &Weights, images: &Preprocessing, conv_mlp: bool) -> Value {
@@ -43,10 +56,11 @@ pub(crate) fn config(weights: &Weights, images: &Preprocessing, conv_mlp: bool) 
     // factory functions of narrow networks make linear maps another way
     let size = size.unwrap_or(if conv_mlp { "atto" } else { "tiny" });
     let [height, width] = images.image_size;
-    let (crop_pct, crop_mode) = if height.min(width) < WARPS_FROM {
-        (images.crop_pct, "center")
+    let crop_mode = crop_mode(images.side());
+    let crop_pct = if crop_mode == "center" {
+        images.crop_pct
     } else {
-        (1.0, "squash")
+        1.0
     };
     let classes = classes.unwrap_or(0);
     let mut config = json!({

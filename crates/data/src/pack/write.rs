@@ -62,6 +62,13 @@ impl Writer {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed(error)),
             _ => {}
         }
+        // What a link leads to is not this program's, and would be cleared away.
+        if !staging.symlink_metadata().map_err(failed)?.is_dir() {
+            return Err(refused(&format!(
+                "{} is in the way; remove it",
+                staging.display()
+            )));
+        }
         Ok(Writer {
             out: out.to_owned(),
             staging,

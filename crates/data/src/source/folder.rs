@@ -12,10 +12,13 @@ pub const IMAGE_EXTENSIONS: [&str; 14] = [
     "jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "tif", "tiff", "gif", "pbm", "pgm", "ppm", "pnm",
 ];
 
-/// Lists `<root>/<split>` where that is a folder, else `root` itself.
+/// Lists `<root>/<split>` where that is a folder, else `root` itself, whose parts would pass for classes.
 /// With `labels`, every image must lie in a class folder, and every class folder must hold one.
 pub(super) fn list(root: &Path, split: &str, labels: Option<&LabelConfig>) -> Result<Listing, DataError> {
-    let base = base(root, split)?;
+    let base = match (split, labels) {
+        ("", None) => root.to_owned(),
+        _ => base(root, split)?,
+    };
     let mut files = Vec::new();
     let mut above = vec![canonical(&base)?];
     collect(&base, &mut above, &mut files)?;

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::thread;
+use std::time::{Duration, UNIX_EPOCH};
 
 use fcmae_random::hash64;
 
@@ -60,6 +62,25 @@ impl Location {
                 source,
             }),
             Some(member) => member.shard.read(member.offset, member.len, halt),
+        }
+    }
+
+    /// As [`read`](Location::read), for somebody who may be asked to stop while a server keeps silent:
+    /// [`DataError::Stopped`]. Looks at `is_stopped` every tenth of a second.
+    pub(crate) fn read_while(&self, is_stopped: impl Fn() -> bool) -> Result<Vec<u8>, DataError> {
+        const LOOK_EVERY: Duration = Duration::from_millis(100);
+        if self.member.is_none() {
+            return self.read();
+        }
+        let (done, answer) = sync_channel(1);
+        let location = self.clone();
+        thread::spawn(move || done.send(location.read()));
+        loop {
+            match answer.recv_timeout(LOOK_EVERY) {
+                Ok(read) => return read,
+                Err(RecvTimeoutError::Timeout) if !is_stopped() => {}
+                Err(_) => return Err(DataError::Stopped),
+            }
         }
     }
 

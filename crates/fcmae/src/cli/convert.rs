@@ -117,7 +117,12 @@ fn refuse_overwriting(args: &Args, file: &Path) -> Result<()> {
     let argument = |message: String| InputError::Argument { message };
     let out = &args.output;
     let is_there = if out.is_dir() {
-        let files = ["config.json", "model.safetensors", "preprocessor_config.json"];
+        let files = [
+            "config.json",
+            "model.safetensors",
+            "preprocessor_config.json",
+            "checksums",
+        ];
         files.iter().any(|file| out.join(file).exists())
     } else {
         out.exists()
@@ -131,6 +136,13 @@ fn refuse_overwriting(args: &Args, file: &Path) -> Result<()> {
         !same(out) && !same(&out.join("model.safetensors")),
         argument(format!(
             "{}: IN and OUT are the same; write to another place",
+            out.display()
+        ))
+    );
+    ensure!(
+        !out.join("checksums").exists(),
+        argument(format!(
+            "{}: this is a checkpoint; choose another place",
             out.display()
         ))
     );

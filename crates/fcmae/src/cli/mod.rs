@@ -40,7 +40,7 @@ struct Cli {
 }
 
 const EXIT_CODES: &str =
-    "Exit codes: 0 done, 1 failed, 2 bad input, 75 stopped by a signal after a checkpoint.";
+    "Exit codes: 0 done, 1 failed, 2 bad input, 75 stopped by a signal; the same command goes on.";
 
 #[derive(Debug, Subcommand)]
 enum Verb {

@@ -82,7 +82,7 @@ impl Inference {
         if !is_collection(path) {
             return Ok(vec![path.into()]);
         }
-        Ok(Dataset::open_at(path, &self.config.data)?.locations())
+        Ok(Dataset::open_all(path, &self.config.data)?.locations())
     }
 
     /// The `k` most likely classes with their probabilities, best first: of all classes together (softmax), or each

@@ -75,24 +75,30 @@ impl HeldOutImages {
         Ok(Some(sum / count as f64))
     }
 
-    /// Reconstructions of `count` images, spread evenly over the list, the same ones each time.
-    pub(crate) fn reconstruct(&self, model: &Fcmae, count: usize) -> Result<Vec<Reconstruction>> {
+    /// Reconstructions of `count` images, spread evenly over the list, the same ones each time; `None` when stopped.
+    pub(crate) fn reconstruct(
+        &self,
+        model: &Fcmae,
+        count: usize,
+        stop: &StopFlag,
+    ) -> Result<Option<Vec<Reconstruction>>> {
         let count = count.min(self.dataset.len());
         let indices = (0..count).map(|i| i * self.dataset.len() / count);
         // An image that training may leave out is left out of the picture.
         let mut readable = Vec::new();
         for index in indices {
-            match self.dataset.load(index) {
+            match self.dataset.load_unless(index, || stop.is_up()) {
                 Ok(image) => readable.push(Ok((self.dataset.samples()[index].id, image))),
+                Err(DataError::Stopped) => return Ok(None),
                 Err(error @ DataError::Fetch { .. }) => return Err(error.into()),
                 Err(_) => {}
             }
         }
         if readable.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Some(Vec::new()));
         }
         let images = Images::new(readable, &self.data, self.device)?;
         let mask = self.masks.sample_fixed(self.grid, self.seed, &images.ids)?;
-        images.reconstruct(model, &mask, self.precision)
+        images.reconstruct(model, &mask, self.precision).map(Some)
     }
 }

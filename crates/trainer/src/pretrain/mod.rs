@@ -156,9 +156,10 @@ impl Task for Pretraining {
             closed.monitored = watched.monitored;
         }
         if closing.is_due(log.reconstructions_every_epochs) {
-            let rows = self
-                .held_out
-                .reconstruct(&self.model, log.reconstruction_images)?;
+            let count = log.reconstruction_images;
+            let Some(rows) = self.held_out.reconstruct(&self.model, count, closing.stop)? else {
+                return Ok(None);
+            };
             pictures::write(closing.folder, closing.events, closing.epoch, closing.step, &rows)?;
         }
         Ok(Some(closed))

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::prepare::Run;
 use super::saving;
 use super::task::Task;
+use super::writer::Snapshot;
 use crate::config::OnBadStep;
 use crate::error::InputError;
 use crate::run_folder::RunFolder;
@@ -97,7 +98,14 @@ impl<T: Task> Run<T> {
 
     /// Writes what the step began with, and what it was, into a folder of its own.
     fn keep(&mut self, kept: KeptStep) -> Result<()> {
-        let mut snapshot = saving::snapshot(&mut self.task, &self.network, &self.state, &self.class_names)?;
+        let (task, network, state) = (&mut self.task, &self.network, &self.state);
+        let mut snapshot = saving::fill(
+            Snapshot::aside(state.step),
+            task,
+            network,
+            state,
+            &self.class_names,
+        )?;
         snapshot.add_json(FILE, kept);
         snapshot.write(&CheckpointFolder::open(self.folder.bad_step(), 1)?)?;
         Ok(())

@@ -9,8 +9,8 @@ use super::saving::MODEL;
 use super::task::Closing;
 use super::writer::{Snapshot, Weights};
 
-/// The best weights so far, until the next snapshot (a checkpoint, or a step kept for `replay`) takes them along to a
-/// folder of their own beside the checkpoints.
+/// The best weights so far, until the next checkpoint takes them along to a folder of their own beside it: a run that goes
+/// back to the checkpoint before finds the best of then.
 pub(crate) struct Kept {
     folder: &'static str,
     unsaved: Option<Weights>,
@@ -39,8 +39,11 @@ impl Kept {
         Ok(())
     }
 
-    /// Hands weights that are not on the disk yet to a snapshot.
+    /// Hands weights that are not on the disk yet to the snapshot of a checkpoint.
     pub(crate) fn save(&mut self, snapshot: &mut Snapshot) {
+        if snapshot.is_aside() {
+            return;
+        }
         self.unsaved
             .take()
             .into_iter()

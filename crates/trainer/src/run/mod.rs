@@ -273,7 +273,7 @@ impl<T: Task> Run<T> {
         let (task, network, state, names) = (&mut self.task, &self.network, &self.state, &self.class_names);
         let begun = self.writer.begin(|| {
             saving::check_finite(network, state.step)?;
-            saving::snapshot(task, network, state, names)
+            saving::fill(Snapshot::new(state.step), task, network, state, names)
         });
         self.with_step(begun)?;
         self.saved = Some((self.state.step, self.state.epochs_closed));

@@ -119,6 +119,10 @@ pub(crate) fn plan<T: Task>(config: &T::Config, options: &PlanOptions) -> Result
     }
     reset_peak_memory();
     let taken = trial.measure(settings.train, options.steps)?;
+    let peak_mib = peak_memory().map(|peak| peak + (trial.beside(settings.train.batch_size, copy) >> 20));
+    if let (Some(peak), Some(most)) = (peak_mib, memory) {
+        refuse_peak(peak, most)?;
+    }
     let images = settings.train.images_per_step();
     let step_seconds = taken.step_seconds(settings.train.accumulate);
     let steps = input.beginning.steps_per_epoch * settings.schedule.epochs;
@@ -132,7 +136,7 @@ pub(crate) fn plan<T: Task>(config: &T::Config, options: &PlanOptions) -> Result
         step_seconds,
         images_per_second: images as f64 / step_seconds,
         data_wait: taken.waited.as_secs_f64() / taken.whole().as_secs_f64(),
-        peak_mib: peak_memory().map(|peak| peak + (trial.beside(settings.train.batch_size, copy) >> 20)),
+        peak_mib,
         memory_mib: memory,
         epochs: settings.schedule.epochs,
         steps,
@@ -143,6 +147,21 @@ pub(crate) fn plan<T: Task>(config: &T::Config, options: &PlanOptions) -> Result
         free_mib: disk.free >> 20,
     })
 }
+
+/// Refuses what was measured to take more than there is: small batches, which are tried without an estimate before.
+fn refuse_peak(peak: u64, most: u64) -> Result<(), InputError> {
+    if peak <= most {
+        return Ok(());
+    }
+    let message = format!(
+        "a run with such batches takes {peak} MiB of the {most} there are; lower it, or {LESS_MEMORY}"
+    );
+    Err(InputError::config("train.batch_size", message))
+}
+
+/// What helps where batches do not.
+const LESS_MEMORY: &str =
+    "choose a smaller `model`, `activation` = \"recompute\", or less of `data.cache_mib` and `data.prefetch`";
 
 /// Room for checkpoints.
 struct Disk {
@@ -307,9 +326,7 @@ impl Line {
                 "about {fits} would fit; lower it, and raise `train.accumulate` to keep the images of a step"
             )
         } else {
-            "not even one would fit; choose a smaller `model`, `activation` = \"recompute\", or less of `data.cache_mib` \
-             and `data.prefetch`"
-                .to_owned()
+            format!("not even one would fit; {LESS_MEMORY}")
         };
         let message =
             format!("{batch_size} images would take about {needed:.0} MiB of the {most} there are; {advice}");
@@ -320,6 +337,16 @@ impl Line {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_took_too_much_is_refused() {
+        refuse_peak(100, 100).unwrap();
+        let message = refuse_peak(101, 100).unwrap_err().to_string();
+        assert!(
+            message.starts_with("`train.batch_size`: a run with such batches takes 101 MiB of the 100"),
+            "{message}"
+        );
+    }
 
     #[test]
     fn a_batch_that_does_not_fit_is_told_what_would() {

@@ -113,6 +113,12 @@ impl<T: Task> Run<T> {
         let report = told_once(progress.warner());
         let (task, network, news) = standing.network::<T>(&input, &report)?;
         let (metrics, events) = standing.records()?;
+        if let Some(damaged) = metrics.damaged() {
+            progress.warn(&format!(
+                "lines of metrics.jsonl are damaged and left out; {} is the file as it was",
+                damaged.display()
+            ));
+        }
         let lines = T::introduction(&input, parameters(&network.vs));
         introduce(&progress, &input, &standing.state, &lines);
         provenance::write(

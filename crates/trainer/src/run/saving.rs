@@ -53,8 +53,9 @@ pub(crate) fn is_finite(tensor: &Tensor) -> bool {
     tensor.isfinite().all().int64_value(&[]) != 0
 }
 
-/// What the checkpoint of `state` will hold.
-pub(crate) fn snapshot<T: Task>(
+/// What the checkpoint of `state` will hold, added to what `snapshot` is.
+pub(crate) fn fill<T: Task>(
+    mut snapshot: Snapshot,
     task: &mut T,
     network: &Network,
     state: &State,
@@ -66,7 +67,6 @@ pub(crate) fn snapshot<T: Task>(
         .iter()
         .map(|(name, t)| (name.clone(), to_data(t)))
         .collect();
-    let mut snapshot = Snapshot::new(state.step);
     let metadata = metadata(task, state, class_names)?;
     task.save(&mut snapshot, &metadata);
     snapshot.add_tensors(MODEL, fcmae_model::tensors(&network.vs), metadata);

@@ -13,6 +13,7 @@ pub(crate) struct Snapshot {
     step: u64,
     files: Vec<WriteFile>,
     beside: Vec<Weights>,
+    is_aside: bool,
 }
 
 /// Weights that outlive the checkpoints, the best ones; the file is alone in its folder, which is there.
@@ -31,7 +32,21 @@ impl Snapshot {
             step,
             files: Vec::new(),
             beside: Vec::new(),
+            is_aside: false,
         }
+    }
+
+    /// Of a step that is kept aside: the run goes on from a checkpoint before it, and the best weights are the run's.
+    pub(crate) fn aside(step: u64) -> Snapshot {
+        Snapshot {
+            is_aside: true,
+            ..Snapshot::new(step)
+        }
+    }
+
+    /// Whether it is no checkpoint of the run.
+    pub(crate) fn is_aside(&self) -> bool {
+        self.is_aside
     }
 
     /// Adds weights that lie elsewhere; they are on the disk before the checkpoint that speaks of them.

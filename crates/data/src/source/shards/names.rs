@@ -107,7 +107,11 @@ fn of_list(path: &Path, split: &str) -> Result<Vec<String>, DataError> {
 
 /// The shards of a folder that holds no images and no folders beside them, sorted.
 fn of_folder(folder: &Path, split: &str) -> Result<Option<Vec<String>>, DataError> {
-    let base = crate::source::folder::base(folder, split)?;
+    let base = if split.is_empty() {
+        folder.to_owned()
+    } else {
+        crate::source::folder::base(folder, split)?
+    };
     let (mut shards, mut others) = (Vec::new(), false);
     for path in crate::source::folder::entries(&base)? {
         others |= path.is_dir() || crate::source::folder::is_image_name(&path);
@@ -140,7 +144,7 @@ fn of_split(folder: &Path, split: &str, shards: Vec<String>) -> Result<Vec<Strin
         .collect();
     found.sort();
     found.dedup();
-    if found.is_empty() {
+    if found.is_empty() || split.is_empty() {
         return Ok(shards);
     }
     if !found.contains(&asked) {

@@ -43,6 +43,7 @@ pub(super) fn on_screen(
     let shown = thread::spawn(move || show(screen, view, &news, &keys));
     let options = RunOptions {
         watcher: Some(watcher),
+        stop: options.stop.without_haste(), // the terminal must be given back
         ..options
     };
     let summary = run(&options);

@@ -96,6 +96,24 @@ fn a_run_skips_no_more_steps_than_it_may() {
     );
 }
 
+/// The run goes on from the checkpoint before the refused step, and the best weights are those of then.
+#[test]
+fn a_refused_step_does_not_bring_better_weights_than_the_checkpoint_knows() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = exploding(folder.path());
+    config.data.val_fraction = 0.15;
+    config.validation.every_epochs = 1;
+    config.guard.max_skipped = 1;
+    config.checkpoint.every_steps = 0;
+    config.checkpoint.every_epochs = 100;
+    let message = attempt(&config, StopFlag::default()).unwrap_err().to_string();
+    assert!(message.starts_with("step 6 (epoch 2, "), "{message}");
+    assert!(message.contains("no checkpoint was written yet"), "{message}");
+    let best = config.run_folder().join("checkpoints/best/model.safetensors");
+    assert!(!best.exists(), "best weights that no checkpoint knows");
+    assert!(crate::run::replay(&config.run_folder()).is_ok());
+}
+
 /// The promise holds for runs that pass over steps too: neither they nor the optimizer's count is lost by a stop.
 #[test]
 fn a_skipped_step_is_skipped_in_every_continuation() {
