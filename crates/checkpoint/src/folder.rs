@@ -184,10 +184,24 @@ impl CheckpointFolder {
                 Ok(())
             }
             result => result
+                .and_then(|()| self.clear_copied_last())
                 .and_then(|()| fs::rename(&part, &last))
                 .and_then(|()| sync_folder(&self.root)),
         }
         .map_err(|source| CheckpointError::write(&last, source))
+    }
+
+    /// A copy that followed links (`cp -rL`, `scp -r`) has a folder in the place of `last`, the same as the checkpoint that it
+    /// was: it goes aside, since nothing depends on it.
+    fn clear_copied_last(&self) -> io::Result<()> {
+        let last = self.root.join(LAST);
+        match last.symlink_metadata() {
+            Ok(found) if found.is_dir() => fs::rename(
+                &last,
+                self.root.join(format!("last.copied-{}", std::process::id())),
+            ),
+            _ => Ok(()),
+        }
     }
 
     /// Removes checkpoints beyond the newest `keep`, counted back from the one of `step`.

@@ -62,6 +62,32 @@ fn a_commit_is_complete_and_last_points_at_it() {
     assert_eq!((valid.step, valid.path, valid.warnings.len()), (1234, path, 0));
 }
 
+/// `cp -rL` and `scp -r` leave a folder in the place of the link.
+#[test]
+fn a_copy_that_followed_links_goes_on() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = CheckpointFolder::open(root.path(), 3).unwrap();
+    save(&folder, 5).unwrap();
+    fs::remove_file(root.path().join("last")).unwrap();
+    fs::create_dir(root.path().join("last")).unwrap();
+    fs::write(root.path().join("last/model.safetensors"), "a copy").unwrap();
+    save(&folder, 10).unwrap();
+    assert_eq!(
+        fs::read_link(root.path().join("last")).unwrap(),
+        Path::new("step-00000010")
+    );
+    let aside = names(root.path())
+        .into_iter()
+        .find(|name| name.starts_with("last.copied"));
+    assert!(
+        root.path()
+            .join(aside.unwrap())
+            .join("model.safetensors")
+            .exists()
+    );
+    assert_eq!(steps(&folder), [5, 10]);
+}
+
 #[test]
 fn the_newest_few_are_kept() {
     let root = tempfile::tempdir().unwrap();

@@ -412,6 +412,15 @@ fn a_link_in_the_way_is_refused() {
         "{message}"
     );
     assert!(other.path().join("thesis.txt").exists());
+    let lock = root.path().join(".pack-other.lock");
+    std::os::unix::fs::symlink(other.path().join("thesis.txt"), &lock).unwrap();
+    let refused = pack(
+        &config(source.path()),
+        &root.path().join("other"),
+        &small(),
+        &mut |_| {},
+    );
+    assert!(refused.is_err(), "a lock that is a link");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::InputError;
@@ -45,6 +46,7 @@ impl RunFolder {
             .truncate(false)
             .read(true)
             .write(true)
+            .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32) // what a link leads to is not ours to write
             .open(&name)
             .map_err(unwritable)?;
         match lock.try_lock() {

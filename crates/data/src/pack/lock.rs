@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// Held until it is dropped; of a process that is killed the system lets it go.
@@ -20,6 +20,7 @@ impl Lock {
                 .create(true)
                 .truncate(false)
                 .write(true)
+                .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32) // a link would never be the file that it leads to
                 .open(&path)?;
             match file.try_lock() {
                 Ok(()) => {}

@@ -9,7 +9,7 @@ use super::lock::Lock;
 use super::{PackNews, Packed};
 use crate::config::OnError;
 use crate::error::DataError;
-use crate::source::{BESIDE, lay_beside};
+use crate::source::{BESIDE, SEAL, blank_seal, lay_beside};
 
 /// The folder of shards to come.
 pub(super) struct Writer {
@@ -267,9 +267,11 @@ fn file_name(number: usize) -> String {
 }
 
 fn open(file: &Path) -> io::Result<Open> {
+    let mut file = File::create(file)?;
+    file.write_all(&blank_seal())?;
     Ok(Open {
-        tar: tar::Builder::new(BufWriter::with_capacity(1 << 20, File::create(file)?)),
-        bytes: 0,
+        tar: tar::Builder::new(BufWriter::with_capacity(1 << 20, file)),
+        bytes: SEAL,
         images: 0,
         resized: 0,
     })

@@ -20,7 +20,7 @@ pub(crate) use manifest::number_labels;
 pub use named::data_home;
 pub(crate) use named::{cache_home, manifest_of, open_named};
 pub use shards::tell_of_listing;
-pub(crate) use shards::{BESIDE, NAME, lay_beside};
+pub(crate) use shards::{BESIDE, NAME, SEAL, blank_seal, lay_beside};
 pub(crate) use table::{Row, Table};
 
 /// Names that mean a part of a data set, so a missing split is not taken for a class.

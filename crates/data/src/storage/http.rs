@@ -62,7 +62,6 @@ pub(crate) struct Remote {
     url: String,
     bytes: u64,
     stamp: String,
-    modified: Option<Modified>,
 }
 
 /// Two are equal when they are the same version of the same file.
@@ -80,7 +79,6 @@ struct Answer {
     /// Length of the whole file.
     total: u64,
     stamp: String,
-    modified: Option<Modified>,
 }
 
 /// Why a request brought nothing.
@@ -114,7 +112,6 @@ impl Client {
             url: url.to_owned(),
             bytes: first.total,
             stamp: first.stamp.clone(),
-            modified: first.modified,
         };
         Ok((remote, first.total, first.stamp))
     }
@@ -158,23 +155,16 @@ impl Client {
             let problem = format!("the connection was cut after {} of {len} bytes", bytes.len());
             return Err(Trouble::Passing(problem));
         }
-        let modified = modified(&response);
-        Ok(Answer {
-            bytes,
-            total,
-            stamp,
-            modified,
-        })
+        Ok(Answer { bytes, total, stamp })
     }
 }
 
 impl Remote {
-    /// All bytes of the file at `url`, which describes this one: `None` where the server gives none, one of more than
-    /// `most` bytes, or one that may be older. It can be done without, so it is asked for once.
+    /// All bytes of the file at `url`, which describes this one: `None` where the server gives none, or one of more
+    /// than `most` bytes. It can be done without, so it is asked for once.
     pub(super) fn fetch_beside(&self, url: &str, most: u64) -> Option<Vec<u8>> {
         let answer = self.client.ask(url, 0, most).ok()?;
-        let is_newer = self.modified.is_some() && answer.modified >= self.modified;
-        (is_newer && answer.total <= most).then_some(answer.bytes)
+        (answer.total <= most).then_some(answer.bytes)
     }
 
     /// The bytes `offset..offset + len`.
@@ -197,21 +187,6 @@ fn failed(url: &str, problem: String, is_lasting: bool) -> DataError {
         problem,
         is_lasting,
     }
-}
-
-/// Year, month, day and clock of a server's `Last-Modified`, as `Sun, 06 Nov 1994 08:49:37 GMT`.
-type Modified = (u16, usize, u8, String);
-
-fn modified(response: &Response<Body>) -> Option<Modified> {
-    const MONTHS: [&str; 12] = [
-        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-    ];
-    let text = header(response, "last-modified")?;
-    let mut parts = text.split_once(", ")?.1.split(' ');
-    let day = parts.next()?.parse().ok()?;
-    let month = parts.next()?;
-    let month = MONTHS.iter().position(|name| *name == month)?;
-    Some((parts.next()?.parse().ok()?, month, day, parts.next()?.to_owned()))
 }
 
 fn check_status(status: StatusCode) -> Result<(), Trouble> {

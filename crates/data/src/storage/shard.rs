@@ -59,13 +59,13 @@ impl Shard {
         &self.name
     }
 
-    /// The file beside it that has this ending instead of `.tar`; `None` where there is none, it may be older than the
-    /// shard, or has more than `most` bytes.
+    /// The file beside it that has this ending instead of `.tar`; `None` where there is none, or it has more than `most`
+    /// bytes.
     pub(crate) fn read_beside(&self, ending: &str, most: u64) -> Option<Vec<u8>> {
         let name = neighbour(&self.name, ending)?;
         match &self.remote {
             Some(remote) => remote.fetch_beside(&name, most),
-            None => read_newer(&name, &self.name, most),
+            None => read_short(&name, most),
         }
     }
 
@@ -113,12 +113,10 @@ fn neighbour(name: &str, ending: &str) -> Option<String> {
     Some(format!("{}.{ending}{rest}", path.strip_suffix(".tar")?))
 }
 
-/// All bytes of a file that is not older than `shard` and has at most `most` bytes.
-fn read_newer(file: &str, shard: &str, most: u64) -> Option<Vec<u8>> {
+/// All bytes of a file that has at most `most`.
+fn read_short(file: &str, most: u64) -> Option<Vec<u8>> {
     let file = open_plain(Path::new(file)).ok()?;
-    let meta = file.metadata().ok()?;
-    let is_newer = changed(&meta) >= changed(&std::fs::metadata(shard).ok()?);
-    if !is_newer || meta.len() > most {
+    if file.metadata().ok()?.len() > most {
         return None;
     }
     let mut bytes = Vec::new();

@@ -1,8 +1,7 @@
 //! The index beside a tar shard, which `data pack` lays there.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::Path;
-use std::time::SystemTime;
 
 use fcmae_data::{DataConfig, Dataset};
 use fcmae_random::hash64;
@@ -16,18 +15,18 @@ pub(crate) const INDEX: Target = Target {
     name: "shard-index",
     file: "input.index",
     seeds: || {
-        let bytes = shard().len();
+        let bytes = shard(&[b'0'; 16]).len();
         // Long names and labels: damage to these leaves an index that is believed.
         let (name, label) = ("insects/of/the/garden/bees/x", "bees and bumblebees of all kinds");
         let samples = [
             format!(
-                r#"{{"name":"{name}.png","offset":512,"len":3,"cells":{{}}}},{{"name":"{name}y.png","offset":1536,"len":2,"cells":{{}}}}"#
+                r#"{{"name":"{name}.png","offset":1536,"len":3,"cells":{{}}}},{{"name":"{name}y.png","offset":2560,"len":2,"cells":{{}}}}"#
             ),
             format!(
                 r#"{{"name":"{name}.png","offset":1536,"len":2,"cells":{{"cls":"1","label":"{label}"}}}}"#
             ),
             format!(
-                r#"{{"name":"x.png","offset":512,"len":3,"cells":{{"__name__":"../{name}.b.png"}}}},{{"name":"y.png","offset":1536,"len":2,"cells":{{"cls":"0","kind":"{label}"}}}}"#
+                r#"{{"name":"x.png","offset":1536,"len":3,"cells":{{"__name__":"../{name}.b.png"}}}},{{"name":"y.png","offset":2560,"len":2,"cells":{{"cls":"0","kind":"{label}"}}}}"#
             ),
         ];
         let index = |samples: String| {
@@ -64,9 +63,15 @@ pub(crate) const INDEX: Target = Target {
     read,
 };
 
-/// Two members that are no pictures: an index is read before any picture is.
-fn shard() -> Vec<u8> {
-    archive(&[("a.png", b"one"), ("b.png", b"22")])
+/// Two members that are no pictures: an index is read before any picture is. In front the comment that makes the index with
+/// this hash its own.
+fn shard(hash: &[u8]) -> Vec<u8> {
+    let comment = [b"40 comment=fcmae-index:", hash, b"\n"].concat();
+    archive(&[
+        ("pax_global_header", &comment),
+        ("a.png", b"one"),
+        ("b.png", b"22"),
+    ])
 }
 
 fn with_hash(json: &[u8]) -> Vec<u8> {
@@ -75,19 +80,17 @@ fn with_hash(json: &[u8]) -> Vec<u8> {
 
 fn read(input: &Input) -> Verdict {
     let file = input.file.with_extension("tar");
-    lay(&file).map_err(|error| format!("{}: {error}", file.display()))?;
+    let index = fs::read(input.file).map_err(|error| error.to_string())?;
+    lay(&file, index.first_chunk().unwrap_or(&[b'0'; 16]))
+        .map_err(|error| format!("{}: {error}", file.display()))?;
     let listed = list(&file);
     fs::remove_file(&file).map_err(|error| error.to_string())?;
     listed
 }
 
-/// The shard, older than any index.
-fn lay(file: &Path) -> std::io::Result<()> {
-    fs::write(file, shard())?;
-    File::options()
-        .write(true)
-        .open(file)?
-        .set_modified(SystemTime::UNIX_EPOCH)
+/// The shard, as if it was packed with an index of this hash.
+fn lay(file: &Path, hash: &[u8; 16]) -> std::io::Result<()> {
+    fs::write(file, shard(hash))
 }
 
 /// An index that says nothing to be believed costs a scan, and no image.

@@ -79,8 +79,11 @@ pub(super) fn archive(entries: &[(&str, &[u8])]) -> Vec<u8> {
         header.set_path(name).expect("a short name");
         header.set_size(contents.len() as u64);
         header.set_mode(0o644);
+        header.set_uid(0);
+        header.set_gid(0);
         header.set_entry_type(match *name {
             "./@pax" => EntryType::XHeader,
+            "pax_global_header" => EntryType::XGlobalHeader,
             "././@LongLink" => EntryType::GNULongName,
             _ => EntryType::Regular,
         });

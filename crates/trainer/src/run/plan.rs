@@ -14,6 +14,7 @@ use super::Start;
 use super::batches::TrainingBatches;
 use super::input::Input;
 use super::network::{Network, parameters};
+use super::prepare::SPACE_BESIDE;
 use super::task::Task;
 use crate::config::TrainConfig;
 use crate::error::InputError;
@@ -184,7 +185,8 @@ impl Disk {
             free: free_space(folder)?,
         };
         let checkpoints = disk.checkpoint.saturating_mul(disk.checkpoints as u64);
-        refuse_full_disk(folder, disk.free, checkpoints.saturating_add(disk.best))?;
+        let all = checkpoints.saturating_add(disk.best).saturating_add(SPACE_BESIDE);
+        refuse_full_disk(folder, disk.free, all)?;
         Ok(disk)
     }
 }

@@ -91,10 +91,12 @@ impl<T: Task> Run<T> {
     ///
     /// Input that is wrong is refused before the run folder is made or touched.
     pub(crate) fn prepare(config: &T::Config, options: &RunOptions) -> Result<Prepared<T>> {
-        let input = options
-            .stop
-            .before_anything(|| Input::check(config, options.start))?;
-        T::check(&input, !has_checkpoint(&input.settings.run_folder())?)?;
+        // images are listed here
+        let input = options.stop.before_anything(|| {
+            let input = Input::check(config, options.start)?;
+            T::check(&input, !has_checkpoint(&input.settings.run_folder())?)?;
+            anyhow::Ok(input)
+        })?;
         let progress = Progress::new(options.verbosity, options.watcher.clone());
         let standing = Standing::find(&input, options, &progress)?;
         if standing.state.is_finished(input.settings.schedule.epochs) {
@@ -111,7 +113,9 @@ impl<T: Task> Run<T> {
         options: &RunOptions,
     ) -> Result<Run<T>> {
         let report = told_once(progress.warner());
-        let (task, network, news) = standing.network::<T>(&input, &report)?;
+        let (task, network, news) = options
+            .stop
+            .before_anything(|| standing.network::<T>(&input, &report))?;
         let (metrics, events) = standing.records()?;
         if let Some(damaged) = metrics.damaged() {
             progress.warn(&format!(
@@ -225,6 +229,9 @@ fn has_checkpoint(run: &Path) -> Result<bool> {
         .is_some())
 }
 
+/// Bytes that a run takes beside its checkpoints: metrics, events, pictures.
+pub(super) const SPACE_BESIDE: u64 = 16 << 20;
+
 impl Standing {
     /// Locks the folder, finds its newest checkpoint, and checks that it is of this run.
     fn find<C: RunConfig>(input: &Input<C>, options: &RunOptions, progress: &Progress) -> Result<Standing> {
@@ -284,10 +291,8 @@ impl Standing {
 
     /// Bytes that the checkpoints still to come will take: those to be kept and one more while it is written.
     fn space_needed(&self, checkpoint_bytes: u64, keep: usize) -> Result<u64> {
-        /// Metrics, events, pictures.
-        const BESIDE: u64 = 16 << 20;
         let stored = self.checkpoints.list()?.len().min(keep);
-        Ok(checkpoint_bytes.saturating_mul((keep + 1 - stored) as u64) + BESIDE)
+        Ok(checkpoint_bytes.saturating_mul((keep + 1 - stored) as u64) + SPACE_BESIDE)
     }
 
     /// Writes the config, and opens what the run will write to.

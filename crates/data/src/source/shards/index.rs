@@ -3,13 +3,15 @@
 
 use std::fs::{self, File};
 use std::io::Write;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use fcmae_random::hash64;
 use serde::{Deserialize, Serialize};
+use tar::{EntryType, Header};
 
 use super::samples::{LONGEST_NAME, MOST_FIELDS, Sample, samples};
-use super::scan::{is_member, wrong_name};
+use super::scan::wrong_name;
 use crate::error::DataError;
 use crate::storage::{Halt, LONGEST_IMAGE, Shard};
 
@@ -81,17 +83,43 @@ fn full_name(shard: &Shard) -> String {
     path.to_string_lossy().into_owned()
 }
 
-/// Those of the index beside `shard`, if it fits.
+/// Those of the index beside `shard`, if the archive says that this is its own.
 fn beside(shard: &Shard, halt: &Halt) -> Result<Option<Vec<Sample>>, DataError> {
     let bytes = shard.read_beside(BESIDE, LONGEST_INDEX).unwrap_or_default();
     let text = std::str::from_utf8(&bytes).unwrap_or_default();
     let Some(samples) = parse(text, "", "", shard).filter(|samples| is_plausible(samples, shard)) else {
         return Ok(None);
     };
-    // Where an archive differs that has the same length, its last image stands elsewhere.
-    let last = samples.iter().max_by_key(|sample| sample.offset);
-    let last = last.map_or(Ok(false), |last| is_member(shard, halt, last.offset, last.len))?;
-    Ok(Some(samples).filter(|_| last))
+    let (hash, _) = text.split_once('\n').unwrap_or_default();
+    let is_own = shard.bytes() >= SEAL && shard.read(0, SEAL, halt)? == seal(hash);
+    Ok(Some(samples).filter(|_| is_own))
+}
+
+/// The bytes at the head of an archive with which it says what index is its own.
+pub(crate) const SEAL: u64 = 1024;
+
+/// A comment that every reader of tar passes over: `hash` is that of the index beside, 16 digits. Times would not do: copies
+/// keep them or not, as they like.
+pub(crate) fn seal(hash: &str) -> Vec<u8> {
+    let record = format!(" comment=fcmae-index:{hash}\n");
+    let record = format!("{}{record}", record.len() + 2); // its own length, of two digits, in front
+    let mut header = Header::new_ustar();
+    header.set_entry_type(EntryType::XGlobalHeader);
+    let _ = header.set_path("pax_global_header"); // short enough
+    header.set_size(record.len() as u64);
+    header.set_mode(0o644);
+    header.set_mtime(0);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_cksum();
+    let mut seal = [header.as_bytes(), record.as_bytes()].concat();
+    seal.resize(SEAL as usize, 0);
+    seal
+}
+
+/// What stands there until the index is known.
+pub(crate) fn blank_seal() -> Vec<u8> {
+    seal(&format!("{:016x}", 0))
 }
 
 /// What a scan would not let pass, an index that somebody has laid beside a shard may not say either.
@@ -119,7 +147,7 @@ fn parse(text: &str, name: &str, stamp: &str, shard: &Shard) -> Option<Vec<Sampl
     is_same.then_some(index.samples)
 }
 
-/// Scans the shard in `file`, and lays its index beside it.
+/// Scans the shard in `file`, which begins with a [`blank_seal`], lays its index beside it, and seals it.
 pub(crate) fn lay_beside(file: &Path) -> Result<(), DataError> {
     let shard = Shard::open_file(&file.to_string_lossy())?;
     let index = Index {
@@ -131,9 +159,12 @@ pub(crate) fn lay_beside(file: &Path) -> Result<(), DataError> {
     };
     let name = file.with_extension(BESIDE);
     let write = || {
-        let mut file = File::create(&name)?;
-        write_to(&mut file, &index)?;
-        file.sync_all()
+        let mut beside = File::create(&name)?;
+        let hash = write_to(&mut beside, &index)?;
+        beside.sync_all()?;
+        let archive = File::options().write(true).open(file)?;
+        archive.write_all_at(&seal(&hash), 0)?;
+        archive.sync_all()
     };
     write().map_err(|source: std::io::Error| DataError::BadOutput {
         problem: format!("cannot be written: {source}"),
@@ -150,9 +181,12 @@ fn store(file: &Path, index: &Index) -> std::io::Result<()> {
     Ok(())
 }
 
-fn write_to(file: &mut impl Write, index: &Index) -> std::io::Result<()> {
+/// Returns the hash.
+fn write_to(file: &mut impl Write, index: &Index) -> std::io::Result<String> {
     let json = serde_json::to_string(index)?;
-    write!(file, "{}\n{json}", hash_line(&json))
+    let hash = hash_line(&json);
+    write!(file, "{hash}\n{json}")?;
+    Ok(hash)
 }
 
 fn hash_line(json: &str) -> String {

@@ -29,7 +29,7 @@ use index::Cache;
 use progress::Progress;
 use samples::{CLASS, LABEL, MOST_FIELDS, Sample};
 
-pub(crate) use index::{BESIDE, lay_beside};
+pub(crate) use index::{BESIDE, SEAL, blank_seal, lay_beside};
 pub use progress::tell_of_listing;
 pub(crate) use samples::NAME;
 

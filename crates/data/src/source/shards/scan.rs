@@ -251,18 +251,6 @@ pub(super) fn wrong_name(name: &str) -> Option<&'static str> {
     }
 }
 
-/// Whether a header stands before `offset` that is of `len` bytes.
-pub(super) fn is_member(shard: &Shard, halt: &Halt, offset: u64, len: u64) -> Result<bool, DataError> {
-    let Some(at) = offset.checked_sub(BLOCK) else {
-        return Ok(false);
-    };
-    Ok(match header(&mut Reader::new(shard, halt), at) {
-        Ok(Some(header)) => header.entry_size().ok() == Some(len),
-        Err(error @ (DataError::Fetch { .. } | DataError::Stopped)) => return Err(error),
-        Ok(None) | Err(_) => false,
-    })
-}
-
 /// The name for messages about the header itself.
 fn own_name(header: &Header, extension: &Extension) -> String {
     let name = extension.name.clone();

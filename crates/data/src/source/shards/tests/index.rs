@@ -1,6 +1,7 @@
 //! Indices in the cache and beside shards: used while they fit, and believed no further than a scan.
 
 use super::*;
+use crate::source::shards::index::{SEAL, blank_seal, seal};
 
 #[test]
 fn an_index_is_kept_and_made_anew_when_the_shard_changes() {
@@ -40,23 +41,18 @@ fn an_index_is_kept_and_made_anew_when_the_shard_changes() {
     assert_eq!(table_of(&[&path], Some(&nowhere)).unwrap().rows.len(), 2);
 }
 
-/// A shard of three images with its index beside it, as `change` leaves the index.
+/// A sealed shard of three images with its index beside it, as `change` leaves the index.
 fn indexed_shard(change: impl Fn(&str) -> String) -> (TempDir, PathBuf) {
-    let (folder, path) = shard(&archive(&[
-        file("1.jpg", b"x"),
-        file("2.jpg", b"yy"),
-        file("3.jpg", b"zzz"),
-    ]));
+    let three = archive(&[file("1.jpg", b"x"), file("2.jpg", b"yy"), file("3.jpg", b"zzz")]);
+    let (folder, path) = shard(&[blank_seal(), three].concat());
     lay_beside(&path).unwrap();
-    let index = path.with_extension(BESIDE);
-    let text = std::fs::read_to_string(&index).unwrap();
+    let text = std::fs::read_to_string(path.with_extension(BESIDE)).unwrap();
     let json = change(text.split_once('\n').unwrap().1);
-    std::fs::write(&index, hashed(&json)).unwrap();
+    let hash = format!("{:016x}", fcmae_random::hash64(json.as_bytes()));
+    std::fs::write(path.with_extension(BESIDE), format!("{hash}\n{json}")).unwrap();
+    let archive = std::fs::read(&path).unwrap();
+    std::fs::write(&path, [&seal(&hash), &archive[SEAL as usize..]].concat()).unwrap();
     (folder, path)
-}
-
-fn hashed(json: &str) -> String {
-    format!("{:016x}\n{json}", fcmae_random::hash64(json.as_bytes()))
 }
 
 fn names_in(path: &Path) -> String {
@@ -66,35 +62,22 @@ fn names_in(path: &Path) -> String {
 }
 
 #[test]
-fn an_index_beside_a_shard_is_used_while_it_fits() {
+fn an_index_beside_a_shard_is_used_while_it_is_its_own() {
     let renamed = |json: &str| json.replace("1.jpg", "9.jpg");
     let (_folder, path) = indexed_shard(renamed);
     assert_eq!(names_in(&path), "9.jpg 2.jpg 3.jpg", "it is read, and no header");
 
-    // Not when it is damaged, older than the shard, or the shard is another one of the same length.
+    // Not when it is damaged, or the shard has become another one of the same length: whatever the files' times are.
     let index = path.with_extension(BESIDE);
     let text = std::fs::read_to_string(&index).unwrap();
     std::fs::write(&index, text.replace("9.jpg", "8.jpg")).unwrap();
     assert_eq!(names_in(&path), "1.jpg 2.jpg 3.jpg");
-    let (_folder, path) = indexed_shard(renamed);
-    let old = std::time::SystemTime::UNIX_EPOCH;
-    std::fs::File::options()
-        .write(true)
-        .open(path.with_extension(BESIDE))
-        .and_then(|index| index.set_modified(old))
-        .unwrap();
+    std::fs::write(&index, &text).unwrap();
+    let (_folder, other) = indexed_shard(str::to_owned);
+    std::fs::copy(other, &path).unwrap();
     assert_eq!(names_in(&path), "1.jpg 2.jpg 3.jpg");
-    let (folder, path) = indexed_shard(renamed);
-    let other = archive(&[file("1.jpg", &[1; 1100]), file("4.jpg", b"z")]);
-    std::fs::write(folder.path().join("other"), &other).unwrap();
-    assert_eq!(other.len() as u64, std::fs::metadata(&path).unwrap().len());
-    std::fs::write(&path, other).unwrap();
-    std::fs::File::options()
-        .write(true)
-        .open(&path)
-        .and_then(|shard| shard.set_modified(old))
-        .unwrap();
-    assert_eq!(names_in(&path), "1.jpg 4.jpg");
+    std::fs::write(&path, archive(&[file("1.jpg", &[1; 2100]), file("4.jpg", b"z")])).unwrap();
+    assert_eq!(names_in(&path), "1.jpg 4.jpg", "an archive that is not sealed");
 }
 
 #[test]
@@ -103,11 +86,11 @@ fn an_index_beside_a_shard_may_say_nothing_that_a_scan_would_not() {
         ("1.jpg", "../1.jpg"),
         ("1.jpg", "/1.jpg"),
         ("1.jpg", "a\\n.jpg"),
-        ("\"offset\":512", "\"offset\":18446744073709551615"),
-        ("\"offset\":512", "\"offset\":9999999"),
+        ("\"offset\":1536", "\"offset\":18446744073709551615"),
+        ("\"offset\":1536", "\"offset\":9999999"),
         (
-            "\"offset\":512,\"len\":1",
-            "\"offset\":512,\"len\":18446744073709551615",
+            "\"offset\":1536,\"len\":1",
+            "\"offset\":1536,\"len\":18446744073709551615",
         ),
         ("\"len\":3", "\"len\":4"),
         ("\"format\":2", "\"format\":1"),
