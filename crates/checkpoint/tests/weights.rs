@@ -100,6 +100,17 @@ fn the_references_own_pre_training_is_a_whole_fcmae() {
 }
 
 #[test]
+fn weights_in_several_files_are_refused_by_that_name() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("model.safetensors.index.json"), "{}").unwrap();
+    let refused = read_weights(folder.path()).unwrap_err().to_string();
+    assert!(
+        refused.contains("in several files, which is not read"),
+        "{refused}"
+    );
+}
+
+#[test]
 fn our_own_files_are_read_from_file_and_run_folder() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("model.safetensors");

@@ -247,7 +247,7 @@ fn folder(
     write_safetensors(&files[0], &tensors, &metadata)?;
     for (name, content) in descriptions {
         files.push(out.join(name));
-        write_json(&out.join(name), &content)?;
+        write_json(out.join(name), &content)?;
     }
     Ok(files)
 }

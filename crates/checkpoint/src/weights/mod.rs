@@ -335,9 +335,18 @@ fn locate(path: &Path, ema: bool) -> Result<PathBuf, CheckpointError> {
             return Ok(file);
         }
     }
-    let problem = format!(
-        "there are no weights in this folder; give a run folder, a checkpoint folder, or one with {}",
-        IN_FOLDER.join(" or ")
-    );
+    let is_in_parts = IN_FOLDER
+        .iter()
+        .any(|name| path.join(format!("{name}.index.json")).exists());
+    let problem = if is_in_parts {
+        "the weights of this folder are in several files, which is not read; save them as one (transformers: \
+         `save_pretrained(…, max_shard_size=\"10GB\")`)"
+            .to_owned()
+    } else {
+        format!(
+            "there are no weights in this folder; give a run folder, a checkpoint folder, or one with {}",
+            IN_FOLDER.join(" or ")
+        )
+    };
     Err(CheckpointError::weights(path, problem))
 }

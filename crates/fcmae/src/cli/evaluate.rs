@@ -41,6 +41,12 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
     let evaluation = inference.evaluate(&dataset)?;
     args.weights.tell(&inference);
     note.iter().for_each(|note| eprintln!("note: {note}"));
+    if dataset.split().is_none() && args.weights.is_own_data() {
+        eprintln!(
+            "note: {} has no parts: all of its images are measured, those that were trained on among them",
+            dataset.origin().display()
+        );
+    }
     tell_unreadable(&evaluation.unreadable);
     let split = dataset.split();
     Measured::new(&inference, dataset.origin(), split)?

@@ -96,6 +96,11 @@ impl WeightsArgs {
         self.read.open(&self.weights, self.data.as_deref())
     }
 
+    /// Whether the images are those that the weights were trained on.
+    pub(super) fn is_own_data(&self) -> bool {
+        self.data.is_none()
+    }
+
     /// [`ReadArgs::tell`].
     pub(super) fn tell(&self, inference: &Inference) {
         self.read.tell(&self.weights, inference);
