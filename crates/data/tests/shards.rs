@@ -108,6 +108,34 @@ fn the_validation_split_is_that_of_the_folder() {
 }
 
 #[test]
+fn names_of_shards_tell_parts() {
+    let (root, _, shards) = folder_and_shards(8, 4);
+    let split_of = |path: &Path, split: &str| {
+        let config = DataConfig {
+            split: split.to_owned(),
+            ..config(path)
+        };
+        let dataset = Dataset::open(&config).unwrap();
+        (dataset.len(), dataset.split().map(str::to_owned))
+    };
+    assert_eq!(split_of(&shards, "train"), (8, None));
+    for (from, to) in [("000", "train-0"), ("001", "val-0")] {
+        let name = |stem: &str| shards.join(format!("{stem}.tar"));
+        std::fs::rename(name(from), name(to)).unwrap();
+    }
+    for path in [shards.clone(), root.path().join("shards/{split}-0.tar")] {
+        assert_eq!(
+            split_of(&path, "val"),
+            (4, Some("val".to_owned())),
+            "{}",
+            path.display()
+        );
+    }
+    assert_eq!(split_of(&shards, ""), (8, None));
+    assert_eq!(split_of(&shards.join("val-0.tar"), "train"), (4, None));
+}
+
+#[test]
 fn a_bad_picture_is_named_with_its_shard() {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("a.tar");

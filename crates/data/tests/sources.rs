@@ -108,7 +108,10 @@ fn the_split_folder_is_chosen_and_path_wins_over_dataset() {
         Dataset::open(&config)
     };
     assert_eq!(open("train").unwrap().samples()[0].name, "a/1.png");
-    assert_eq!(open("val").unwrap().samples()[0].name, "a/2.png");
+    let val = open("val").unwrap();
+    assert_eq!((&*val.samples()[0].name, val.split()), ("a/2.png", Some("val")));
+    let all = open("").unwrap();
+    assert_eq!((all.len(), all.split()), (2, None));
     assert!(matches!(
         open("test").unwrap_err(),
         DataError::MissingSplit { .. }

@@ -55,8 +55,9 @@ pub struct Exported {
 }
 
 /// Writes weights for `target` to `out`: a file, whose ending (`.safetensors`; `.pth`, `.pt` or `.bin`) says in
-/// which format, or a folder for [`Target::HuggingFace`] and, where the name has no ending, [`Target::Timm`]. Each file is replaced whole or not at all; the
-/// `config.json` of a folder comes last. How images are prepared is what the weights' metadata say ([`Preprocessing::of`]).
+/// which format, or a folder for [`Target::HuggingFace`] and, where the name has no ending, for [`Target::Timm`]. Each
+/// file is replaced whole or not at all; the `config.json` of a folder comes last. How images are prepared is what the
+/// weights' metadata say ([`Preprocessing::of`]).
 ///
 /// # Errors
 /// An ending that does not fit the target; a network that only fcmae has; what the system refuses.

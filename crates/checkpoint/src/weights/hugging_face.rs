@@ -16,8 +16,8 @@ const BY_ITSELF: &str = "multi_label_classification";
 /// eps of the LayerNorm before the head, here and in the reference.
 const NORM_EPS: f64 = 1e-6;
 
-/// Takes class names, and whether each is decided by itself, from the `config.json` beside a file of weights, if there is one, and says where its network
-/// differs from ours.
+/// Takes class names, and whether each is decided by itself, from the `config.json` beside a file of weights, if there is
+/// one, and says where its network differs from ours.
 pub(crate) fn read_config(file: &Path, metadata: &mut Metadata, notes: &mut Vec<String>) {
     let beside = file.with_file_name("config.json");
     let Ok(config) = read_json::<Value>(&beside) else {

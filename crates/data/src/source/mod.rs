@@ -54,11 +54,11 @@ pub fn is_collection(path: &Path) -> bool {
     path.is_dir() || is_list || is_url(&text)
 }
 
-/// Whether `config.split` chooses among the parts of the source. A manifest, shards that are named, and a folder without
-/// such a sub-folder have all of their images in every split.
+/// Whether `config.split` chooses among the parts of the source. A manifest, shards whose names do not tell, and a folder
+/// without such a sub-folder have all of their images in every split.
 pub(crate) fn has_part(config: &DataConfig) -> bool {
     match &config.path {
-        Some(path) => folder::part(path, &config.split).is_some(),
+        Some(path) => folder::part(path, &config.split).is_some() || shards::are_part(path, &config.split),
         None => true, // a named data set
     }
 }

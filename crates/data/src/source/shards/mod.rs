@@ -54,6 +54,12 @@ pub(super) fn read(path: &Path, config: &DataConfig) -> Result<Option<Table>, Da
     open(path, &names, &Client::new(config.retry()), cache.as_ref()).map(Some)
 }
 
+/// Whether the shards that `path` names are those of `split` alone.
+pub(super) fn are_part(path: &Path, split: &str) -> bool {
+    let named = |split| names::find(path, split).ok().flatten();
+    !split.is_empty() && named(split).is_some_and(|shards| Some(shards) != named("\u{1}")) // which nobody calls a split
+}
+
 fn open(path: &Path, names: &[String], client: &Client, cache: Option<&Cache>) -> Result<Table, DataError> {
     let (halt, progress) = (Halt::default(), Progress::new(names.len()));
     let list = |name: &String| -> Result<Listed, DataError> {
