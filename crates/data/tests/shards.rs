@@ -132,6 +132,14 @@ fn names_of_shards_tell_parts() {
         );
     }
     assert_eq!(split_of(&shards, ""), (8, None));
+    let parts = root.path().join("parts");
+    for part in ["train", "val"] {
+        std::fs::create_dir_all(parts.join(part)).unwrap();
+        let name = format!("{part}-0.tar");
+        std::fs::copy(shards.join(&name), parts.join(part).join(&name)).unwrap();
+    }
+    assert_eq!(split_of(&parts, "val"), (4, Some("val".to_owned())));
+    assert_eq!(split_of(&parts, ""), (8, None), "of all parts");
     assert_eq!(split_of(&shards.join("val-0.tar"), "train"), (4, None));
 }
 

@@ -29,7 +29,7 @@ pub(super) struct Args {
     data: Option<String>,
     #[command(flatten)]
     read: ReadArgs,
-    /// The part of the data set that is looked at [default: test]
+    /// The part of the data set that is looked at [default: test, or all images where there are no parts]
     #[arg(long)]
     split: Option<String>,
     /// At most this many of its images, spread evenly over it

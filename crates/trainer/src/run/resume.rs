@@ -114,6 +114,8 @@ pub(crate) fn check<C: RunConfig>(
             news.push(format!("from here on: {difference}"));
         } else if PLACE.contains(&key) && before.data.has_bytes_of(data) {
             news.push(format!("the same images, elsewhere: {difference}"));
+        } else if PLACE.contains(&key) {
+            differing.push(format!("{difference}, where images have other names or lengths"));
         } else if key == MAX_PIXELS && leaves_out {
             differing.push(difference.to_string());
         } else if key == MAX_PIXELS {

@@ -107,23 +107,48 @@ fn of_list(path: &Path, split: &str) -> Result<Vec<String>, DataError> {
 
 /// The shards of a folder that holds no images and no folders beside them, sorted.
 fn of_folder(folder: &Path, split: &str) -> Result<Option<Vec<String>>, DataError> {
-    let base = if split.is_empty() {
-        folder.to_owned()
-    } else {
-        crate::source::folder::base(folder, split)?
-    };
-    let (mut shards, mut others) = (Vec::new(), false);
-    for path in crate::source::folder::entries(&base)? {
-        others |= path.is_dir() || crate::source::folder::is_image_name(&path);
-        if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("tar")) {
+    if split.is_empty() {
+        return of_parts(folder);
+    }
+    let (shards, others) = of_one_folder(&crate::source::folder::base(folder, split)?)?;
+    if shards.is_empty() || !others.is_empty() {
+        return Ok(None);
+    }
+    of_split(folder, split, shards).map(Some)
+}
+
+/// The shards of all parts of a folder: its own, or where it holds nothing but folders, theirs.
+fn of_parts(folder: &Path) -> Result<Option<Vec<String>>, DataError> {
+    let (mut shards, mut others) = of_one_folder(folder)?;
+    others.sort();
+    if !shards.is_empty() {
+        return Ok(Some(shards).filter(|_| others.is_empty()));
+    }
+    for part in others {
+        let (of_part, others) = of_one_folder(&part)?;
+        if of_part.is_empty() || !others.is_empty() {
+            return Ok(None);
+        }
+        shards.extend(of_part);
+    }
+    Ok(Some(shards).filter(|shards| !shards.is_empty()))
+}
+
+/// The shards in a folder, sorted, and the images and folders beside them.
+fn of_one_folder(folder: &Path) -> Result<(Vec<String>, Vec<PathBuf>), DataError> {
+    let (mut shards, mut others) = (Vec::new(), Vec::new());
+    if !folder.is_dir() {
+        return Ok((shards, others)); // an image among the folders
+    }
+    for path in crate::source::folder::entries(folder)? {
+        if path.is_dir() || crate::source::folder::is_image_name(&path) {
+            others.push(path);
+        } else if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("tar")) {
             shards.push(to_text(folder, path)?);
         }
     }
-    if shards.is_empty() || others {
-        return Ok(None);
-    }
     shards.sort();
-    of_split(folder, split, shards).map(Some)
+    Ok((shards, others))
 }
 
 /// Where names of shards tell their split, those of the split that is asked for.
