@@ -195,12 +195,13 @@ impl CheckpointFolder {
     /// was: it goes aside, since nothing depends on it.
     fn clear_copied_last(&self) -> io::Result<()> {
         let last = self.root.join(LAST);
-        match last.symlink_metadata() {
-            Ok(found) if found.is_dir() => fs::rename(
-                &last,
-                self.root.join(format!("last.copied-{}", std::process::id())),
-            ),
-            _ => Ok(()),
+        if !last.symlink_metadata().is_ok_and(|found| found.is_dir()) {
+            return Ok(());
+        }
+        let mut aside = (1..).map(|number| self.root.join(format!("last.copied-{number}")));
+        match aside.find(|aside| aside.symlink_metadata().is_err()) {
+            Some(free) => fs::rename(&last, free),
+            None => Ok(()), // there are enough numbers
         }
     }
 
