@@ -160,6 +160,7 @@ fn what_cannot_be_converted_is_refused_in_one_line_and_nothing_is_written() {
     place.write("there.pth", "precious");
     place.write("taken/model.safetensors", "weights of somebody");
     place.write("best/checksums", "");
+    place.write("run/checkpoints/best/checksums", "");
     let before = place.snapshot();
     let timm = golden("timm.pth");
     let convert = |args: &[&str]| place.run(&[&["convert"], args].concat());
@@ -196,8 +197,19 @@ fn what_cannot_be_converted_is_refused_in_one_line_and_nothing_is_written() {
     }
     refused(
         convert(&[&timm, "--to", "timm", "best", "--force"]),
-        "best: this is a checkpoint; choose another place",
+        "best: weights of a run lie there; choose another place",
     );
+    for out in [
+        "best/other.safetensors",
+        "run/model.safetensors",
+        "run/checkpoints",
+        "run",
+    ] {
+        refused(
+            convert(&[&timm, "--to", "timm", out, "--force"]),
+            "weights of a run lie there",
+        );
+    }
     refused(
         convert(&[&timm, "--to", "timm", &timm, "--force"]),
         "IN and OUT are the same",

@@ -117,12 +117,7 @@ fn refuse_overwriting(args: &Args, file: &Path) -> Result<()> {
     let argument = |message: String| InputError::Argument { message };
     let out = &args.output;
     let is_there = if out.is_dir() {
-        let files = [
-            "config.json",
-            "model.safetensors",
-            "preprocessor_config.json",
-            "checksums",
-        ];
+        let files = ["config.json", "model.safetensors", "preprocessor_config.json"];
         files.iter().any(|file| out.join(file).exists())
     } else {
         out.exists()
@@ -139,10 +134,19 @@ fn refuse_overwriting(args: &Args, file: &Path) -> Result<()> {
             out.display()
         ))
     );
+    // What lies in a checkpoint is checked against its list, and weights in a run's folder would be taken for the run's.
+    let is_checkpoint = |folder: &Path| folder.join("checksums").exists();
+    let is_run = |folder: &Path| folder.join("checkpoints").is_dir();
+    let parent = out.parent().unwrap_or(Path::new(""));
+    let is_of_run = out
+        .file_name()
+        .is_some_and(|name| name == "model.safetensors" || name == "checkpoints");
+    let is_taken =
+        is_checkpoint(out) || is_run(out) || is_checkpoint(parent) || (is_of_run && is_run(parent));
     ensure!(
-        !out.join("checksums").exists(),
+        !is_taken,
         argument(format!(
-            "{}: this is a checkpoint; choose another place",
+            "{}: weights of a run lie there; choose another place",
             out.display()
         ))
     );
