@@ -77,8 +77,13 @@ fn open(path: &Path, names: &[String], client: &Client, cache: Option<&Cache>) -
         })
     };
     // All of them, so that the error is that of the first in order, whichever was met first.
-    let mut shards: Vec<_> =
-        workers(AT_ONCE.min(names.len()))?.install(|| names.par_iter().with_max_len(1).map(one).collect());
+    let mut shards: Vec<_> = match names {
+        [only] => vec![one(only)],
+        _ => {
+            let workers = workers(AT_ONCE.min(names.len()))?;
+            workers.install(|| names.par_iter().with_max_len(1).map(one).collect())
+        }
+    };
     if halt.is_raised() {
         shards.retain(|shard| !matches!(shard, Err(DataError::Stopped)));
     }
