@@ -237,15 +237,20 @@ fn other_files_under_the_same_names_are_told_of_and_elsewhere_refused() {
 
     config.data.path = Some(here.clone());
     larger.save(here.join("003.png")).unwrap(); // it was repaired, say
+    let told = |news: News| matches!(news, News::Warning(line) if line.starts_with("some of the images are other files"));
+    assert!(news_of(&config).into_iter().any(told));
+}
+
+/// What is told while a run goes on to its end.
+fn news_of(config: &PretrainConfig) -> Vec<News> {
     let (watcher, news) = std::sync::mpsc::channel();
     let options = RunOptions {
         watcher: Some(watcher),
         ..quiet(Start::Continue, StopFlag::default())
     };
-    assert_eq!(pretrain(&config, &options).unwrap().ending, Ending::Finished);
+    assert_eq!(pretrain(config, &options).unwrap().ending, Ending::Finished);
     drop(options);
-    let told = |news: News| matches!(news, News::Warning(line) if line.starts_with("some of the images are other files"));
-    assert!(news.iter().any(told));
+    news.iter().collect()
 }
 
 /// What a run has left out so far it must go on leaving out.
@@ -260,15 +265,8 @@ fn the_limit_of_pixels_is_free_while_it_leaves_nothing_out() {
         pretrain(&config, &quiet(Start::Continue, StopFlag::at_poll(8))).unwrap();
         config.data.max_pixels = 4000;
         if is_free {
-            let (watcher, news) = std::sync::mpsc::channel();
-            let options = RunOptions {
-                watcher: Some(watcher),
-                ..quiet(Start::Continue, StopFlag::default())
-            };
-            assert_eq!(pretrain(&config, &options).unwrap().ending, Ending::Finished);
-            drop(options);
             let told = |news: News| matches!(news, News::Line(line) if line.starts_with("from here on: `data.max_pixels` was "));
-            assert!(news.iter().any(told));
+            assert!(news_of(&config).into_iter().any(told));
         } else {
             let message = refusal(&config, Start::Continue);
             assert!(message.contains("`data.max_pixels` was "), "{message}");
