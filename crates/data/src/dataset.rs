@@ -127,10 +127,11 @@ impl Dataset {
                 id: id as u64,
             })
             .collect();
+        let are_shards = samples.first().is_some_and(|sample| sample.location.is_member());
         let cache = open_cache(config, samples.len())?;
         Ok(Dataset {
             origin: origin.to_owned(),
-            split: source::has_part(config).then(|| config.split.clone()),
+            split: source::has_part(config, are_shards).then(|| config.split.clone()),
             samples,
             class_names: listing.class_names,
             label_kind: labels.map(|labels| labels.kind),

@@ -56,9 +56,12 @@ pub fn is_collection(path: &Path) -> bool {
 
 /// Whether `config.split` chooses among the parts of the source. A manifest, shards whose names do not tell, and a folder
 /// without such a sub-folder have all of their images in every split.
-pub(crate) fn has_part(config: &DataConfig) -> bool {
+pub(crate) fn has_part(config: &DataConfig, are_shards: bool) -> bool {
     match &config.path {
-        Some(path) => folder::part(path, &config.split).is_some() || shards::are_part(path, &config.split),
+        Some(path) => {
+            folder::part(path, &config.split).is_some()
+                || (are_shards && shards::are_part(path, &config.split))
+        }
         None => true, // a named data set
     }
 }

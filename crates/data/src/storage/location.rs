@@ -46,6 +46,11 @@ impl Location {
         &self.path
     }
 
+    /// Whether it is a member of a shard.
+    pub(crate) fn is_member(&self) -> bool {
+        self.member.is_some()
+    }
+
     /// All bytes.
     ///
     /// # Errors
@@ -78,8 +83,12 @@ impl Location {
         loop {
             match answer.recv_timeout(LOOK_EVERY) {
                 Ok(read) => return read,
-                Err(RecvTimeoutError::Timeout) if !is_stopped() => {}
-                Err(_) => return Err(DataError::Stopped),
+                Err(RecvTimeoutError::Timeout) if is_stopped() => return Err(DataError::Stopped),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    let problem = format!("reading {} broke off", self.path.display());
+                    return Err(DataError::Loader { problem });
+                }
             }
         }
     }
